@@ -1,0 +1,2 @@
+//! Wilco: a client and a server that talk over any socket.
+pub mod net;
