@@ -22,7 +22,7 @@ pub struct Error {
     kind: ErrorKind,
     operation: &'static str,
     subject: Option<String>,
-    addr: Option<Addr>,
+    addr: Option<Box<Addr>>,
     cause: Cause,
     hint: Option<String>,
 }
@@ -75,7 +75,7 @@ impl Error {
 
     /// Names the kernel's address that was used.
     pub fn at(mut self, addr: &Addr) -> Self {
-        self.addr.get_or_insert_with(|| addr.clone());
+        self.addr.get_or_insert_with(|| Box::new(addr.clone()));
         self
     }
 
