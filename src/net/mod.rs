@@ -5,6 +5,7 @@
 
 mod addr;
 mod error;
+pub mod lookup;
 mod percent;
 pub mod trace;
 
