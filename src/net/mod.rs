@@ -6,6 +6,7 @@
 mod addr;
 mod error;
 pub mod lookup;
+pub mod owners;
 mod percent;
 pub mod trace;
 
