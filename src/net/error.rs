@@ -95,6 +95,11 @@ impl Error {
         self.hint.as_deref()
     }
 
+    /// The kernel's address that was used.
+    pub fn addr(&self) -> Option<&Addr> {
+        self.addr.as_deref()
+    }
+
     /// The error number of the system, if it came from there.
     pub fn errno(&self) -> Option<Errno> {
         match &self.cause {

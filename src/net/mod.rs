@@ -1,14 +1,38 @@
 //! Addresses, sockets, options, attributes and look-ups: the socket interface, in the words of the field.
 //!
 //! Knows nothing of messages. The way in is [`Endpoint`], what a user writes; [`resolve`] turns it into the kernel's
-//! [`Addr`]esses.
+//! [`Addr`]esses; [`Connector`] and [`ListenConfig`] make sockets of them.
 
 mod addr;
+pub mod attributes;
+mod connect;
+mod endpoint;
 mod error;
+mod explain;
+mod inherited;
+mod listen;
 pub mod lookup;
+pub mod options;
 pub mod owners;
+mod packet;
 mod percent;
+mod resolve;
+mod scheme;
+mod socket;
+mod socket_file;
+mod stream;
+mod sys;
 pub mod trace;
 
+pub use socket2::{Domain, Protocol, Type};
+
 pub use addr::{Addr, MAX_ABSTRACT_NAME, MAX_UNIX_PATH, UnixName};
+pub use connect::{ATTEMPT_DELAY, CONNECT_TIMEOUT, Connection, Connector};
+pub use endpoint::{Endpoint, Family, Port, Target};
 pub use error::{Error, ErrorKind, Result, plain};
+pub use listen::{Incoming, ListenConfig, Listener, ListenerFile};
+pub use packet::{MAX_UDP_PAYLOAD, Packet, PacketSocket};
+pub use resolve::{Names, Purpose, resolve};
+pub use scheme::{SCHEMES, Scheme};
+pub use socket::{BACKLOG, Socket};
+pub use stream::Stream;

@@ -1,0 +1,236 @@
+//! `ListenConfig` and `Listener`: being reached at an address.
+//!
+//! Apart from [`Socket::listen`], which is one call: a port alone listens on IPv6 and IPv4, a host on each of its addresses,
+//! and a Unix path brings a file that must be made, kept private and taken away again.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::Poll;
+
+use nix::errno::Errno;
+use socket2::Type;
+
+use super::endpoint::{Endpoint, Family, Target};
+use super::resolve::{Names, Purpose, resolve};
+use super::socket_file::SocketFile;
+use super::{Addr, BACKLOG, Connection, Error, PacketSocket, Result, Socket, explain, inherited, scheme};
+
+/// How often a free port is tried for that must be free on several addresses at once.
+const FREE_PORT_TRIES: usize = 16;
+
+/// Settings for listening. The default takes every address that the endpoint stands for.
+#[derive(Clone, Debug)]
+pub struct ListenConfig {
+    /// How many connections may wait to be accepted. Default [`BACKLOG`].
+    pub backlog: i32,
+    /// Narrows an endpoint that takes either version of IP.
+    pub family: Family,
+    /// Whether names may be looked up.
+    pub names: Names,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self { backlog: BACKLOG, family: Family::Any, names: Names::LookUp }
+    }
+}
+
+/// A server's sockets for one endpoint: they listen, or (datagrams) are bound.
+///
+/// When it is dropped the file of a Unix socket is removed, if it is still the one that was made here.
+#[derive(Debug)]
+pub struct Listener {
+    bound: Vec<Bound>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    socket: Socket,
+    /// Held for its drop: it takes the file away.
+    _file: Option<SocketFile>,
+}
+
+/// A connection that has been accepted, as it came: no byte has been read, no handshake made.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The socket of the connection.
+    pub socket: Socket,
+    /// The address of the peer.
+    pub peer: Addr,
+}
+
+impl From<Incoming> for Connection {
+    fn from(incoming: Incoming) -> Self {
+        incoming.socket.into()
+    }
+}
+
+impl ListenConfig {
+    /// Creates, binds and (but for datagrams) listens.
+    ///
+    /// # Errors
+    /// The endpoint cannot be resolved or is none to listen on; the address is in use, not of this machine, or not allowed.
+    pub async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
+        let bound = match &endpoint.target {
+            Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
+                let addrs = resolve(endpoint, Purpose::Listen, self.family, self.names).await?;
+                self.bind_all(endpoint, *socket_type, addrs)
+                    .await
+                    .map_err(|error| explain::failed_bind(error.on(endpoint.name()), *socket_type))?
+            }
+            Target::Fd(fd) => vec![inherited::socket(*fd).map_err(|error| error.on(endpoint.name()))?.into()],
+            Target::Systemd(name) => {
+                inherited::from_systemd(name.as_deref())?.into_iter().map(Bound::from).collect()
+            }
+            Target::Stdio | Target::Exec(_) | Target::File(_) => {
+                return Err(Error::usage(format!("`{}` is nothing to listen on", endpoint.name()))
+                    .hinting("listen on a port, or on tcp:, udp:, unix:, vsock:, fd: or systemd"));
+            }
+        };
+        for Bound { socket, .. } in &bound {
+            if socket.socket_type() != Type::DGRAM && !socket.raw().is_listener().unwrap_or(true) {
+                return Err(Error::usage("the socket does not listen").on(endpoint.name()).hinting(
+                    "the program that starts this one must pass a socket that it has bound and made to listen",
+                ));
+            }
+        }
+        Ok(Listener { bound })
+    }
+
+    async fn bind_all(&self, endpoint: &Endpoint, socket_type: Type, addrs: Vec<Addr>) -> Result<Vec<Bound>> {
+        let any_host = matches!(endpoint.target, Target::Inet { host: None, .. });
+        let family = match endpoint.target {
+            Target::Inet { family: Family::V6, .. } => Family::V6,
+            _ => self.family,
+        };
+        if any_host && let [v6, v4] = &addrs[..] {
+            // One socket for both versions of IP, unless this machine has no IPv6.
+            let both = self.bind_one(endpoint, socket_type, v6, Some(false)).await;
+            return match both {
+                Err(error) if matches!(error.errno(), Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)) => {
+                    Ok(vec![self.bind_one(endpoint, socket_type, v4, None).await?])
+                }
+                both => Ok(vec![both?]),
+            };
+        }
+        let v6_only = (family == Family::V6).then_some(true);
+        for tries_left in (0..FREE_PORT_TRIES).rev() {
+            match self.bind_each(endpoint, socket_type, &addrs, v6_only).await {
+                // The free port of the first address may be taken on the second.
+                Err(error) if error.errno() == Some(Errno::EADDRINUSE) && wants_free_port(&addrs) && tries_left > 0 => {}
+                bound => return bound,
+            }
+        }
+        Err(Error::usage("no port is free on every address"))
+    }
+
+    async fn bind_each(
+        &self,
+        endpoint: &Endpoint,
+        socket_type: Type,
+        addrs: &[Addr],
+        v6_only: Option<bool>,
+    ) -> Result<Vec<Bound>> {
+        let mut bound: Vec<Bound> = Vec::new();
+        for addr in addrs {
+            let chosen = bound.first().and_then(|first| first.socket.local_addr().ok()).as_ref().and_then(Addr::port);
+            bound.push(self.bind_one(endpoint, socket_type, &with_port(addr, chosen), v6_only).await?);
+        }
+        Ok(bound)
+    }
+
+    async fn bind_one(
+        &self,
+        endpoint: &Endpoint,
+        socket_type: Type,
+        addr: &Addr,
+        v6_only: Option<bool>,
+    ) -> Result<Bound> {
+        let socket = Socket::create(addr.domain(), socket_type)?;
+        let failed = |error| Error::system("listen", error).at(addr);
+        if let Some(v6_only) = v6_only {
+            socket.raw().set_only_v6(v6_only).map_err(failed)?;
+        }
+        if matches!(addr, Addr::Inet(_)) && socket_type == Type::STREAM {
+            // Connections of a server that has ended still hold the port for a minute; two servers never share it.
+            socket.raw().set_reuse_address(true).map_err(failed)?;
+        }
+        for option in &endpoint.options {
+            socket.set_option(option)?;
+        }
+        let file = SocketFile::bind(&socket, addr).await?;
+        if socket_type != Type::DGRAM {
+            socket.listen(self.backlog).map_err(|error| error.at(addr))?;
+        }
+        Ok(Bound { socket, _file: file })
+    }
+}
+
+impl Listener {
+    /// Waits for a connection on any of the sockets.
+    ///
+    /// # Errors
+    /// As [`Socket::accept`] has them. Most pass (descriptors ran out, the peer has gone again): go on accepting after a pause.
+    pub async fn accept(&self) -> io::Result<Incoming> {
+        poll_fn(|cx| {
+            for Bound { socket, .. } in &self.bound {
+                if let Poll::Ready(accepted) = socket.poll_accept(cx) {
+                    return Poll::Ready(accepted.map(|(socket, peer)| Incoming { socket, peer }));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Whether clients connect; else it is for datagrams, and [`Listener::into_packets`] gives the sockets.
+    pub fn has_connections(&self) -> bool {
+        self.bound.iter().all(|bound| bound.socket.socket_type() != Type::DGRAM)
+    }
+
+    /// The sockets of a listener for datagrams, one for each address, and what must be kept while they are used.
+    pub fn into_packets(self) -> Vec<(PacketSocket, ListenerFile)> {
+        self.bound.into_iter().map(|bound| (bound.socket.into(), ListenerFile { _file: bound._file })).collect()
+    }
+
+    /// The addresses as the kernel has them, with the true port where 0 was asked for.
+    ///
+    /// # Errors
+    /// As getsockname(2) has them.
+    pub fn local_addrs(&self) -> io::Result<Vec<Addr>> {
+        self.bound.iter().map(|bound| bound.socket.local_addr()).collect()
+    }
+
+    /// The addresses as a user would write them: `tcp:[::]:51717`.
+    pub fn names(&self) -> Vec<String> {
+        let name = |bound: &Bound| {
+            let addr = bound.socket.local_addr().unwrap_or(Addr::Unix(super::UnixName::Unnamed));
+            scheme::written(&addr, bound.socket.socket_type())
+        };
+        self.bound.iter().map(name).collect()
+    }
+}
+
+/// Keeps the file of a bound Unix datagram socket; dropping it removes the file.
+#[derive(Debug)]
+pub struct ListenerFile {
+    _file: Option<SocketFile>,
+}
+
+impl From<Socket> for Bound {
+    fn from(socket: Socket) -> Self {
+        Self { socket, _file: None }
+    }
+}
+
+fn wants_free_port(addrs: &[Addr]) -> bool {
+    addrs.len() > 1 && addrs.iter().all(|addr| matches!(addr, Addr::Inet(addr) if addr.port() == 0))
+}
+
+fn with_port(addr: &Addr, chosen: Option<u32>) -> Addr {
+    match (addr, chosen.and_then(|port| u16::try_from(port).ok())) {
+        (Addr::Inet(addr), Some(port)) if addr.port() == 0 => Addr::Inet(SocketAddr::new(addr.ip(), port)),
+        _ => addr.clone(),
+    }
+}

@@ -1,0 +1,108 @@
+//! `PacketSocket`: messages with boundaries, in the types datagram and sequenced packet.
+//!
+//! One of the two interfaces to a connection; [`Stream`](super::Stream) is the other. They are never mixed: a packet arrives
+//! whole, alone, and (datagrams) from anyone.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use super::{Addr, Socket};
+
+/// The longest payload of a UDP datagram over IPv4: 65,535 bytes less the headers (RFC 768, RFC 791).
+pub const MAX_UDP_PAYLOAD: usize = 65_507;
+
+/// A socket that sends and receives packets: `udp`, `unix-dgram`, `unix-seqpacket`, `vsock-seqpacket`.
+#[derive(Debug)]
+pub struct PacketSocket {
+    socket: Socket,
+}
+
+/// What was received of one packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Packet {
+    /// How many bytes are in the buffer.
+    pub length: usize,
+    /// How many bytes the packet had on the way: more than `length` if the buffer was too small.
+    pub sent: usize,
+}
+
+impl Packet {
+    /// Whether the buffer was too small for it, so that the rest is lost.
+    pub fn is_cut(&self) -> bool {
+        self.sent > self.length
+    }
+
+    fn new(sent: usize, buffer: usize) -> Self {
+        Self { length: sent.min(buffer), sent }
+    }
+}
+
+impl PacketSocket {
+    /// Receives a packet from the peer that the socket is connected to. A sequenced-packet socket tells the end of the
+    /// connection by a packet of no bytes.
+    ///
+    /// # Errors
+    /// As recv(2) has them; for UDP also that an earlier packet was refused.
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<Packet> {
+        poll_fn(|cx| self.poll_recv(cx, buffer)).await
+    }
+
+    /// [`PacketSocket::recv`] for those who poll.
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Packet>> {
+        let sent = ready!(self.socket.poll_recv_packet(cx, buffer))?;
+        Poll::Ready(Ok(Packet::new(sent, buffer.len())))
+    }
+
+    /// Receives a packet from anyone.
+    ///
+    /// # Errors
+    /// As recvfrom(2) has them.
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(Packet, Addr)> {
+        poll_fn(|cx| self.poll_recv_from(cx, buffer)).await
+    }
+
+    /// [`PacketSocket::recv_from`] for those who poll.
+    pub fn poll_recv_from(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(Packet, Addr)>> {
+        let (sent, from) = ready!(self.socket.poll_recv_from(cx, buffer))?;
+        Poll::Ready(Ok((Packet::new(sent, buffer.len()), from)))
+    }
+
+    /// Sends one packet to the peer that the socket is connected to.
+    ///
+    /// # Errors
+    /// As send(2) has them: the packet is too long (`EMSGSIZE`), the peer is gone.
+    pub async fn send(&self, packet: &[u8]) -> io::Result<()> {
+        poll_fn(|cx| self.poll_send(cx, packet)).await
+    }
+
+    /// [`PacketSocket::send`] for those who poll.
+    pub fn poll_send(&self, cx: &mut Context<'_>, packet: &[u8]) -> Poll<io::Result<()>> {
+        // A packet is sent whole or not at all, so that the count says nothing.
+        self.socket.poll_send(cx, packet).map_ok(drop)
+    }
+
+    /// Sends one packet to an address.
+    ///
+    /// # Errors
+    /// As sendto(2) has them.
+    pub async fn send_to(&self, packet: &[u8], addr: &Addr) -> io::Result<()> {
+        poll_fn(|cx| self.poll_send_to(cx, packet, addr)).await
+    }
+
+    /// [`PacketSocket::send_to`] for those who poll.
+    pub fn poll_send_to(&self, cx: &mut Context<'_>, packet: &[u8], addr: &Addr) -> Poll<io::Result<()>> {
+        self.socket.poll_send_to(cx, packet, addr).map_ok(drop)
+    }
+
+    /// The socket itself, for options, attributes and addresses.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+}
+
+impl From<Socket> for PacketSocket {
+    fn from(socket: Socket) -> Self {
+        Self { socket }
+    }
+}

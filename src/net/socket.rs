@@ -1,0 +1,334 @@
+//! `Socket`: one kernel socket of any domain and type, with the calls of the socket interface under their own names.
+//!
+//! One struct with domain and type as values, rather than one a transport: what differs between them is the address.
+//! [`Stream`](super::Stream) and [`PacketSocket`](super::PacketSocket) are built on it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll, ready};
+
+use socket2::{Domain, Protocol, SockAddr, Type};
+use tokio::io::unix::AsyncFd;
+
+use super::attributes::Attributes;
+use super::options::{Setting, Value};
+use super::{Addr, Error, Result, UnixName, sys, trace};
+
+/// How many connections may wait to be accepted; the kernel takes less if `net.core.somaxconn` is lower (listen(2)).
+pub const BACKLOG: i32 = 4096;
+
+/// A kernel socket: non-blocking, closed on exec, driven by the runtime it was made in.
+#[derive(Debug)]
+pub struct Socket {
+    io: AsyncFd<socket2::Socket>,
+    domain: Domain,
+    socket_type: Type,
+}
+
+impl Socket {
+    /// Creates a socket: socket(2).
+    ///
+    /// # Errors
+    /// The domain or the type is not known to this kernel, or descriptors have run out.
+    pub fn create(domain: Domain, socket_type: Type) -> Result<Self> {
+        let created = socket2::Socket::new(domain, socket_type.nonblocking().cloexec(), None).map(Created);
+        let socket = trace::call(format_args!("socket({domain:?}, {socket_type:?})"), created)
+            .map_err(|error| Error::system("create a socket", error))?;
+        Self::register(socket.0, domain, socket_type)
+    }
+
+    /// Takes a socket that somebody else has made, such as one inherited from a parent.
+    ///
+    /// # Errors
+    /// The descriptor is no socket.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self> {
+        let system = |error| Error::system("take over a socket", error);
+        let socket = socket2::Socket::from(fd);
+        let (domain, socket_type) = (socket.domain().map_err(system)?, socket.r#type().map_err(system)?);
+        socket.set_nonblocking(true).map_err(system)?;
+        socket.set_cloexec(true).map_err(system)?;
+        Self::register(socket, domain, socket_type)
+    }
+
+    /// Two connected sockets of the Unix domain: socketpair(2).
+    ///
+    /// # Errors
+    /// Descriptors have run out.
+    pub fn pair(socket_type: Type) -> Result<(Self, Self)> {
+        let (one, two) = socket2::Socket::pair(Domain::UNIX, socket_type.nonblocking().cloexec(), None)
+            .map_err(|error| Error::system("create a pair of sockets", error))?;
+        Ok((Self::register(one, Domain::UNIX, socket_type)?, Self::register(two, Domain::UNIX, socket_type)?))
+    }
+
+    /// Gives the socket a local address: bind(2).
+    ///
+    /// # Errors
+    /// The address is in use, is not one of this machine, or may not be taken.
+    pub fn bind(&self, addr: &Addr) -> Result<()> {
+        let bound = addr.to_kernel().and_then(|kernel| self.raw().bind(&kernel));
+        trace::call(format_args!("bind({}, {addr})", self.fd()), bound).map_err(|error| Error::system("bind", error).at(addr))
+    }
+
+    /// Gives a Unix socket an abstract name of the kernel's choice, so that it can be answered: unix(7), autobind.
+    ///
+    /// # Errors
+    /// The socket has a name already.
+    pub fn autobind(&self) -> Result<()> {
+        self.bind(&Addr::Unix(UnixName::Unnamed))
+    }
+
+    /// Makes the socket one that accepts connections: listen(2).
+    ///
+    /// # Errors
+    /// The type has no connections, or another socket listens there.
+    pub fn listen(&self, backlog: i32) -> Result<()> {
+        trace::call(format_args!("listen({}, {backlog})", self.fd()), self.raw().listen(backlog))
+            .map_err(|error| Error::system("listen", error))
+    }
+
+    /// Waits for a connection and takes it: accept4(2). The second value is the peer's address.
+    ///
+    /// # Errors
+    /// As accept4(2) has them: a connection that was aborted meanwhile, descriptors run out.
+    pub async fn accept(&self) -> io::Result<(Self, Addr)> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// [`Socket::accept`] for those who poll.
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self, Addr)>> {
+        let accepted = ready!(self.poll_read_io(cx, |socket| sys::accept(socket.as_fd())));
+        let (socket, peer) = trace::call(format_args!("accept({})", self.fd()), accepted.map(Accepted))?.0;
+        let socket = Self { io: AsyncFd::new(socket)?, domain: self.domain, socket_type: self.socket_type };
+        Poll::Ready(Ok((socket, known(&peer)?)))
+    }
+
+    /// Connects to an address: connect(2). For datagrams this sets where they go to and come from.
+    ///
+    /// # Errors
+    /// As connect(2) has them.
+    pub async fn connect(&self, addr: &Addr) -> Result<()> {
+        let failed = |error| Error::system("connect", error).at(addr);
+        let begun = addr.to_kernel().and_then(|kernel| self.raw().connect(&kernel));
+        match trace::call(format_args!("connect({}, {addr})", self.fd()), begun) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            // A Unix listener whose backlog is full: the kernel gives no sign when there is room again.
+            Err(error) => return Err(failed(error)),
+        }
+        self.io.writable().await.map_err(failed)?.retain_ready();
+        let outcome = match self.raw().take_error() {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) | Err(error) => Err(error),
+        };
+        trace::call(format_args!("getsockopt({}, SOL_SOCKET, SO_ERROR)", self.fd()), outcome).map_err(failed)
+    }
+
+    /// Receives into `buffer`: recv(2). Zero bytes are the end of a stream.
+    ///
+    /// # Errors
+    /// As recv(2) has them: a reset by the peer, a refusal that came back for a datagram.
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let received = ready!(self.poll_read_io(cx, |mut socket| socket.read(buffer)));
+        Poll::Ready(trace::call(format_args!("read({}, {} bytes)", self.fd(), buffer.len()), received))
+    }
+
+    /// Sends what the socket takes of `bytes`: send(2), without the signal for a closed connection.
+    ///
+    /// # Errors
+    /// As send(2) has them: a reset by the peer, a packet that is too long.
+    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let sent = ready!(self.poll_write_io(cx, |socket| socket.send_with_flags(bytes, libc::MSG_NOSIGNAL)));
+        Poll::Ready(trace::call(format_args!("write({}, {} bytes)", self.fd(), bytes.len()), sent))
+    }
+
+    /// Sends several pieces as one: writev(2).
+    ///
+    /// # Errors
+    /// As for [`Socket::poll_send`].
+    pub fn poll_send_vectored(&self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let sent = ready!(self.poll_write_io(cx, |mut socket| socket.write_vectored(pieces)));
+        Poll::Ready(trace::call(format_args!("writev({}, {} pieces)", self.fd(), pieces.len()), sent))
+    }
+
+    /// Receives one packet of a connected socket. The length is that of the packet: more than `buffer` has if it was
+    /// cut (`MSG_TRUNC`, recv(2)).
+    ///
+    /// # Errors
+    /// As recv(2) has them.
+    pub fn poll_recv_packet(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let received =
+            ready!(self.poll_read_io(cx, |socket| socket.recv_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)));
+        Poll::Ready(trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received))
+    }
+
+    /// Receives one packet and says whom it is from. The length is as for [`Socket::poll_recv_packet`].
+    ///
+    /// # Errors
+    /// As recvfrom(2) has them.
+    pub fn poll_recv_from(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, Addr)>> {
+        let received =
+            ready!(self.poll_read_io(cx, |socket| socket.recv_from_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)));
+        let (length, from) = match received {
+            Ok((length, from)) => (Ok(length), Addr::from_kernel(&from)),
+            Err(error) => (Err(error), None),
+        };
+        let from = from.unwrap_or(Addr::Unix(UnixName::Unnamed));
+        let length = trace::call(format_args!("recvfrom({}, {} bytes, {from})", self.fd(), buffer.len()), length)?;
+        Poll::Ready(Ok((length, from)))
+    }
+
+    /// Sends one packet to an address: sendto(2).
+    ///
+    /// # Errors
+    /// As sendto(2) has them: a packet that is too long, nobody there (Unix).
+    pub fn poll_send_to(&self, cx: &mut Context<'_>, bytes: &[u8], addr: &Addr) -> Poll<io::Result<usize>> {
+        let kernel = addr.to_kernel()?;
+        let sent = ready!(self.poll_write_io(cx, |socket| socket.send_to_with_flags(bytes, &kernel, libc::MSG_NOSIGNAL)));
+        Poll::Ready(trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent))
+    }
+
+    /// Ends one or both directions: shutdown(2). The peer then reads the end of the stream.
+    ///
+    /// # Errors
+    /// The socket is not connected.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        let name = match how {
+            Shutdown::Read => "SHUT_RD",
+            Shutdown::Write => "SHUT_WR",
+            Shutdown::Both => "SHUT_RDWR",
+        };
+        trace::call(format_args!("shutdown({}, {name})", self.fd()), self.raw().shutdown(how))
+    }
+
+    /// Sets an option and gives the value that is in force afterwards, as the kernel tells it: setsockopt(2).
+    ///
+    /// # Errors
+    /// The option is not for this kind of socket, its value is out of range, or a privilege is missing.
+    pub fn set_option(&self, setting: &Setting) -> Result<Value> {
+        setting.apply(self.as_fd())
+    }
+
+    /// What the kernel tells about the socket: addresses, credentials, queues, statistics.
+    ///
+    /// # Errors
+    /// As getsockopt(2) has them.
+    pub fn attributes(&self) -> Result<Attributes> {
+        Attributes::of(self.as_fd())
+    }
+
+    /// The address of this end: getsockname(2).
+    ///
+    /// # Errors
+    /// As getsockname(2) has them.
+    pub fn local_addr(&self) -> io::Result<Addr> {
+        self.raw().local_addr().and_then(|addr| known(&addr))
+    }
+
+    /// The address of the other end: getpeername(2).
+    ///
+    /// # Errors
+    /// The socket is not connected.
+    pub fn peer_addr(&self) -> io::Result<Addr> {
+        self.raw().peer_addr().and_then(|addr| known(&addr))
+    }
+
+    /// The address domain that it was created in.
+    pub fn domain(&self) -> Domain {
+        self.domain
+    }
+
+    /// The type that it was created with.
+    pub fn socket_type(&self) -> Type {
+        self.socket_type
+    }
+
+    /// The protocol that the kernel chose, if it names one: `SO_PROTOCOL`.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.raw().protocol().ok().flatten()
+    }
+
+    /// The socket for the calls that have no name here.
+    pub fn raw(&self) -> &socket2::Socket {
+        self.io.get_ref()
+    }
+
+    fn register(socket: socket2::Socket, domain: Domain, socket_type: Type) -> Result<Self> {
+        let io = AsyncFd::new(socket).map_err(|error| Error::system("watch a socket", error))?;
+        Ok(Self { io, domain, socket_type })
+    }
+
+    fn fd(&self) -> i32 {
+        self.raw().as_raw_fd()
+    }
+
+    fn poll_read_io<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(&socket2::Socket) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            let mut ready = ready!(self.io.poll_read_ready(cx))?;
+            match ready.try_io(|io| uninterrupted(|| call(io.get_ref()))) {
+                Ok(result) => return Poll::Ready(result),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    fn poll_write_io<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(&socket2::Socket) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            let mut ready = ready!(self.io.poll_write_ready(cx))?;
+            match ready.try_io(|io| uninterrupted(|| call(io.get_ref()))) {
+                Ok(result) => return Poll::Ready(result),
+                Err(_would_block) => {}
+            }
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.raw().as_fd()
+    }
+}
+
+fn known(addr: &SockAddr) -> io::Result<Addr> {
+    Addr::from_kernel(addr).ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "an address of another domain"))
+}
+
+/// Makes a call again that a signal has interrupted.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// A new socket, for a trace that shows its descriptor.
+struct Created(socket2::Socket);
+
+impl trace::Shown for Created {
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.as_raw_fd())
+    }
+}
+
+/// An accepted socket and its peer, for a trace that shows both.
+struct Accepted((socket2::Socket, SockAddr));
+
+impl trace::Shown for Accepted {
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (socket, peer) = &self.0;
+        write!(f, "{}", socket.as_raw_fd())?;
+        Addr::from_kernel(peer).map_or(Ok(()), |peer| write!(f, " (from {peer})"))
+    }
+}

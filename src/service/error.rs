@@ -1,0 +1,69 @@
+//! Why a message could not be delivered, or is not known to have been.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::net;
+
+/// The result of sending.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure of sending. Which of them it is decides what may be concluded about the message.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// There is no connection: nothing was sent.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// It was sent, and is not known to have arrived.
+    #[error("{}", unacknowledged(.acknowledged, .sent, .why))]
+    Unacknowledged {
+        /// Messages that were sent, at least in part.
+        sent: u64,
+        /// How many of them, from the first, were acknowledged.
+        acknowledged: u64,
+        /// What ended the waiting.
+        why: Why,
+    },
+    /// The other side refused a message for good.
+    #[error("message {number} was refused: {reason}")]
+    Refused {
+        /// Which message, the first being 1.
+        number: u64,
+        /// The reason, in the words of the other side.
+        reason: String,
+    },
+    /// The message cannot be sent like this.
+    #[error("message {number} cannot be sent: {reason}")]
+    Unsendable {
+        /// Which message, the first being 1.
+        number: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Messages could not be read, or answers not be shown, on this side.
+    #[error(transparent)]
+    Local(#[from] io::Error),
+}
+
+/// What ended the waiting for an acknowledgement.
+#[derive(Debug, Error)]
+pub enum Why {
+    /// None came in time.
+    #[error("no acknowledgement within {0:?}")]
+    Timeout(std::time::Duration),
+    /// The other side ended the connection.
+    #[error("the other side has closed the connection")]
+    Closed,
+    /// The connection was lost.
+    #[error("{}", net::plain(.0))]
+    Lost(io::Error),
+}
+
+fn unacknowledged(acknowledged: &u64, sent: &u64, why: &Why) -> String {
+    match (sent, acknowledged) {
+        (1, 0) => format!("the message was not acknowledged: {why}"),
+        (sent, 0) => format!("none of {sent} messages was acknowledged: {why}"),
+        (sent, last) => format!("{last} of {sent} messages were acknowledged, the last that was is number {last}: {why}"),
+    }
+}

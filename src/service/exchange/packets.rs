@@ -1,0 +1,162 @@
+//! The exchange over packets: a message is a packet, an answer is a packet.
+//!
+//! Apart from streams, because nothing needs framing here, and because datagrams that are not waited for are dropped: only
+//! so many may be on their way.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use nix::errno::Errno;
+use socket2::Type;
+
+use super::progress::{Overdue, Progress};
+use super::{Source, Step};
+use crate::net::{MAX_UDP_PAYLOAD, Packet, PacketSocket};
+use crate::service::error::Why;
+use crate::service::workspace::READ_SIZE;
+use crate::service::{Batch, ClientConfig, DATAGRAM_WINDOW, Error, Messages, Result};
+use crate::wire::Span;
+
+/// Batches are taken from the source while fewer than this wait.
+const QUEUE: usize = 2;
+
+#[derive(Debug)]
+pub(super) struct OverPackets {
+    socket: PacketSocket,
+    pub(super) progress: Progress,
+    window: u64,
+    queue: VecDeque<Batch>,
+    /// The next message of the first batch.
+    next: usize,
+    ended: bool,
+    buffer: Vec<u8>,
+    shown: Vec<Span>,
+}
+
+enum Event {
+    Received(io::Result<Packet>),
+    Sent(io::Result<()>),
+    Next(Option<Batch>),
+    Due(Overdue),
+}
+
+impl OverPackets {
+    pub(super) fn new(socket: PacketSocket, config: ClientConfig) -> Self {
+        // Packets of a connection wait for room at the receiver; datagrams over a network do not.
+        let window = if socket.socket().socket_type() == Type::DGRAM { DATAGRAM_WINDOW } else { u64::MAX };
+        let buffer = vec![0; config.max_answer.filter(|limit| *limit > 0).unwrap_or(READ_SIZE)];
+        Self {
+            socket,
+            progress: Progress::new(config.timeout),
+            window,
+            queue: VecDeque::new(),
+            next: 0,
+            ended: false,
+            buffer,
+            shown: Vec::new(),
+        }
+    }
+
+    pub(super) fn answers(&self) -> Messages<'_> {
+        Messages::of_packets(&self.buffer, &self.shown)
+    }
+
+    pub(super) async fn step(&mut self, source: &mut impl Source) -> Result<Step> {
+        self.shown.clear();
+        self.ended = false;
+        loop {
+            if self.ended && self.queue.is_empty() && self.progress.outstanding() == 0 {
+                return self.progress.verdict().map(|()| Step::Done);
+            }
+            match self.event(source).await {
+                Event::Next(Some(batch)) if batch.spans.is_empty() => {}
+                Event::Next(Some(batch)) => self.queue.push_back(batch),
+                Event::Next(None) => self.ended = true,
+                Event::Sent(Ok(())) => self.sent(),
+                Event::Sent(Err(error)) => return Err(self.failed(error)),
+                Event::Received(Ok(Packet { sent: 0, .. })) if self.has_end() => {
+                    return match self.progress.outstanding() == 0 && self.queue.is_empty() {
+                        true => self.progress.verdict().map(|()| Step::Done),
+                        false => Err(self.progress.unacknowledged(Why::Closed)),
+                    };
+                }
+                Event::Received(Ok(packet)) => {
+                    let spans = [Span { start: 0, end: answer_end(&self.buffer[..packet.length]) }];
+                    let answers = Messages::of_packets(&self.buffer, &spans);
+                    self.progress.answered_by(answers, &mut self.shown, &spans);
+                    if !self.shown.is_empty() {
+                        return Ok(Step::Answers);
+                    }
+                }
+                Event::Received(Err(error)) => return Err(self.progress.lost(error)),
+                Event::Due(_) => return Err(self.progress.overdue()),
+            }
+        }
+    }
+
+    async fn event(&mut self, source: &mut impl Source) -> Event {
+        let takes_more = !self.ended && self.queue.len() < QUEUE;
+        let may_send = self.progress.outstanding() < self.window;
+        let Self { socket, progress, queue, next, buffer, .. } = self;
+        poll_fn(|cx| {
+            if let Poll::Ready(received) = socket.poll_recv(cx, buffer) {
+                return Poll::Ready(Event::Received(received));
+            }
+            if may_send
+                && let Some(batch) = queue.front()
+                && let Some(message) = batch.spans.get(*next).map(|span| span.of(&batch.bytes))
+            {
+                // A packet of no bytes would read as the end of the connection.
+                let sent = match message.is_empty() && socket.socket().socket_type() == Type::SEQPACKET {
+                    true => Poll::Ready(Err(Errno::ENODATA.into())),
+                    false => socket.poll_send(cx, message),
+                };
+                if let Poll::Ready(sent) = sent {
+                    return Poll::Ready(Event::Sent(sent));
+                }
+            }
+            if takes_more && let Poll::Ready(batch) = source.poll_next(cx) {
+                return Poll::Ready(Event::Next(batch));
+            }
+            progress.poll_overdue(cx, None).map(Event::Due)
+        })
+        .await
+    }
+
+    fn sent(&mut self) {
+        self.progress.sent(1);
+        self.next += 1;
+        if self.queue.front().is_some_and(|batch| self.next == batch.spans.len()) {
+            self.queue.pop_front();
+            self.next = 0;
+        }
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        let number = self.progress.summary().sent + 1;
+        let length = self.queue.front().and_then(|batch| batch.spans.get(self.next)).map_or(0, |span| span.end - span.start);
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENODATA) => {
+                self.progress.unsendable(number, "a packet of no bytes would read as the end of the connection")
+            }
+            Some(Errno::EMSGSIZE) => self.progress.unsendable(
+                number,
+                format!("its {length} bytes do not fit into one packet (UDP carries {MAX_UDP_PAYLOAD} at the most): use a stream"),
+            ),
+            _ => self.progress.lost(error),
+        }
+    }
+
+    /// Whether a packet of no bytes is the end of the connection.
+    fn has_end(&self) -> bool {
+        self.socket.socket().socket_type() != Type::DGRAM
+    }
+}
+
+/// Where an answer ends: before the newline, or the NUL, that some servers send with it.
+fn answer_end(answer: &[u8]) -> usize {
+    let text = answer.strip_suffix(b"\0").unwrap_or(answer);
+    text.strip_suffix(b"\n").unwrap_or(text).len()
+}

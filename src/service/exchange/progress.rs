@@ -1,0 +1,158 @@
+//! `Progress`: how many messages were sent and how many of them answered, and how long the next answer is waited for.
+//!
+//! Apart from the two ways of moving bytes, which count alike.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::service::error::Why;
+use crate::service::{Error, Messages, Result};
+use crate::wire::{Span, plain};
+
+/// The counts of an exchange.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Summary {
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages acknowledged.
+    pub acknowledged: u64,
+    /// Messages refused for good.
+    pub refused: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Progress {
+    summary: Summary,
+    first_refusal: Option<(u64, String)>,
+    timeout: Duration,
+    last: Instant,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Progress {
+    pub(super) fn new(timeout: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            summary: Summary::default(),
+            first_refusal: None,
+            timeout,
+            last: now,
+            alarm: Box::pin(sleep_until(now + timeout)),
+        }
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        self.summary
+    }
+
+    /// Messages that have not been answered yet.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.summary.sent - self.answered()
+    }
+
+    /// Notes messages that are on their way.
+    pub(super) fn sent(&mut self, messages: usize) {
+        self.summary.sent += messages as u64;
+        self.moved();
+    }
+
+    /// Notes that something happened, so that the waiting begins anew.
+    pub(super) fn moved(&mut self) {
+        self.last = Instant::now();
+    }
+
+    /// Counts answers, and takes out the refusals. What comes while nothing is outstanding, such as a greeting, is no
+    /// acknowledgement.
+    pub(super) fn answered_by(&mut self, answers: Messages<'_>, shown: &mut Vec<Span>, spans: &[Span]) {
+        self.moved();
+        for (answer, span) in answers.iter().zip(spans) {
+            let counts = self.outstanding() > 0;
+            match plain::refused(answer) {
+                Some(reason) => {
+                    let number = self.answered() + 1;
+                    tracing::debug!("message {number} was refused: {reason}");
+                    self.summary.refused += u64::from(counts);
+                    self.first_refusal.get_or_insert((number, reason));
+                }
+                None => {
+                    self.summary.acknowledged += u64::from(counts);
+                    shown.push(*span);
+                }
+            }
+        }
+    }
+
+    /// Whether everything went well, now that nothing is outstanding.
+    pub(super) fn verdict(&self) -> Result<()> {
+        match &self.first_refusal {
+            Some((number, reason)) => Err(Error::Refused { number: *number, reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The error for what is outstanding. A refusal says more than that no answers followed it.
+    pub(super) fn unacknowledged(&self, why: Why) -> Error {
+        self.verdict().err().unwrap_or(Error::Unacknowledged {
+            sent: self.summary.sent,
+            acknowledged: self.summary.acknowledged,
+            why,
+        })
+    }
+
+    /// The error for a lost connection.
+    pub(super) fn lost(&self, error: io::Error) -> Error {
+        self.unacknowledged(Why::Lost(error))
+    }
+
+    /// The error for a message of one's own that cannot be sent.
+    pub(super) fn unsendable(&self, number: u64, reason: impl Into<String>) -> Error {
+        Error::Unsendable { number, reason: reason.into() }
+    }
+
+    /// Wakes when an answer is overdue: `timeout` after the last progress, if anything is outstanding. `quiet`, where given, is
+    /// an earlier time to wake at.
+    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>, quiet: Option<Instant>) -> Poll<Overdue> {
+        loop {
+            let overdue = (self.outstanding() > 0).then(|| self.last + self.timeout);
+            let Some(due) = [overdue, quiet].into_iter().flatten().min() else { return Poll::Pending };
+            let now = Instant::now();
+            if quiet.is_some_and(|quiet| quiet <= now) {
+                return Poll::Ready(Overdue::Quiet);
+            }
+            if overdue.is_some_and(|overdue| overdue <= now) {
+                return Poll::Ready(Overdue::Answer);
+            }
+            // The alarm is set anew only when it would ring too late, or has rung too early: not at each answer.
+            if self.alarm.is_elapsed() || self.alarm.deadline() > due {
+                self.alarm.as_mut().reset(due);
+            }
+            match self.alarm.as_mut().poll(cx) {
+                Poll::Ready(()) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// The error for an answer that is overdue.
+    pub(super) fn overdue(&self) -> Error {
+        self.unacknowledged(Why::Timeout(self.timeout))
+    }
+
+    fn answered(&self) -> u64 {
+        self.summary.acknowledged + self.summary.refused
+    }
+}
+
+/// What has come due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Overdue {
+    /// The silence after the beginning of an answer.
+    Quiet,
+    /// An acknowledgement.
+    Answer,
+}

@@ -1,0 +1,36 @@
+//! The handler that shows messages: whole ones, in the order in which they come, never two mixed.
+//!
+//! Apart from the screen itself, which belongs to the program: a terminal wants other care than a file.
+
+use std::io;
+
+use super::{BoxFuture, Handler};
+use crate::service::{Messages, Outcome, Peer};
+
+/// Where messages are shown, such as standard output.
+pub trait Screen: Send + Sync {
+    /// Writes bytes that are whole messages. When this returns they have been taken: that is what is acknowledged.
+    fn show<'a>(&'a self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>>;
+}
+
+/// Shows each message and its delimiter. What could not be shown is not acknowledged.
+#[derive(Debug)]
+pub struct Display<S>(pub S);
+
+impl<S: Screen> Handler for Display<S> {
+    fn handle<'a>(
+        &'a self,
+        messages: Messages<'a>,
+        _peer: &'a Peer,
+        outcomes: &'a mut Vec<Outcome>,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let mut scratch = Vec::new();
+            let outcome = match self.0.show(messages.displayed(&mut scratch)).await {
+                Ok(()) => Outcome::Done,
+                Err(error) => Outcome::Retry(format!("display: {error}")),
+            };
+            outcomes.extend(std::iter::repeat_n(outcome, messages.len()));
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! `Handler`: what a server does with messages. One file for each that is built in.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use super::{Messages, Outcome, Peer};
+
+mod display;
+mod reply;
+
+pub use display::{Display, Screen};
+pub use reply::Reply;
+
+/// A future in a box, as handlers return it: one a read, however many messages the read brought.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a server does with messages. Only what it has finished is acknowledged.
+///
+/// A function of a message and its peer is a handler:
+///
+/// ```
+/// use wilco::{Handler, Outcome, Peer};
+///
+/// fn upper(message: &[u8], _peer: &Peer) -> Outcome {
+///     Outcome::Reply(message.to_ascii_uppercase().into())
+/// }
+/// # fn is_handler(_: impl Handler) {}
+/// # is_handler(upper);
+/// ```
+pub trait Handler: Send + Sync {
+    /// Handles the messages of one read in their order, and pushes an outcome for each. A message whose predecessor has
+    /// [`Outcome::Retry`] need not be handled any more.
+    fn handle<'a>(
+        &'a self,
+        messages: Messages<'a>,
+        peer: &'a Peer,
+        outcomes: &'a mut Vec<Outcome>,
+    ) -> BoxFuture<'a, ()>;
+}
+
+impl<F: Fn(&[u8], &Peer) -> Outcome + Send + Sync> Handler for F {
+    fn handle<'a>(
+        &'a self,
+        messages: Messages<'a>,
+        peer: &'a Peer,
+        outcomes: &'a mut Vec<Outcome>,
+    ) -> BoxFuture<'a, ()> {
+        outcomes.extend(messages.iter().map(|message| self(message, peer)));
+        Box::pin(std::future::ready(()))
+    }
+}

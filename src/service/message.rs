@@ -1,0 +1,143 @@
+//! `Messages`, `Peer` and `Outcome`: what travels between a connection and a handler.
+//!
+//! Apart from both, so that a handler knows nothing of sockets and a connection nothing of what is done with a message.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::net::Addr;
+use crate::wire::{Framing, Span};
+
+/// The messages of one read, borrowed from the buffer that they were read into.
+#[derive(Clone, Copy, Debug)]
+pub struct Messages<'a> {
+    bytes: &'a [u8],
+    spans: &'a [Span],
+    framing: Option<Framing>,
+    /// Whether nothing but delimiters lies between the messages.
+    dense: bool,
+}
+
+impl<'a> Messages<'a> {
+    /// Messages of a stream, as a decoder found them in `bytes`.
+    pub fn of_stream(bytes: &'a [u8], spans: &'a [Span], framing: Framing) -> Self {
+        Self { bytes, spans, framing: Some(framing), dense: true }
+    }
+
+    /// Some of the messages of a stream.
+    pub fn selected(self, spans: &'a [Span]) -> Self {
+        Self { dense: self.dense && spans.len() == self.spans.len(), spans, ..self }
+    }
+
+    /// Messages that were packets: spans of `bytes`.
+    pub fn of_packets(bytes: &'a [u8], spans: &'a [Span]) -> Self {
+        Self { bytes, spans, framing: None, dense: false }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Each message, without its delimiter.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let bytes = self.bytes;
+        self.spans.iter().map(move |span| span.of(bytes))
+    }
+
+    /// The messages as they are shown: each with its delimiter behind it. Where they came like that the bytes are
+    /// handed on as they are; else they are put together in `scratch`.
+    pub fn displayed(&self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        if let (true, Some(Framing::Line | Framing::Nul)) = (self.dense, self.framing)
+            && let (Some(first), Some(last)) = (self.spans.first(), self.spans.last())
+            && last.end < self.bytes.len()
+        {
+            return &self.bytes[first.start..=last.end];
+        }
+        scratch.clear();
+        for message in self.iter() {
+            scratch.extend_from_slice(message);
+            scratch.extend_from_slice(self.framing.map_or(b"\n", |framing| framing.display_delimiter(message)));
+        }
+        scratch
+    }
+}
+
+/// Messages that own their bytes: what a client is given to send.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The bytes that the messages lie in.
+    pub bytes: Vec<u8>,
+    /// Where they lie.
+    pub spans: Vec<Span>,
+}
+
+impl Batch {
+    /// A batch of one message.
+    pub fn of(message: impl Into<Vec<u8>>) -> Self {
+        let bytes = message.into();
+        Self { spans: vec![Span { start: 0, end: bytes.len() }], bytes }
+    }
+
+    /// Each message.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.spans.iter().map(|span| span.of(&self.bytes))
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Peer {
+    /// The peer's address; a Unix client often has none.
+    pub addr: Addr,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.addr.fmt(f)
+    }
+}
+
+/// What became of a message. Only the first two are acknowledgements.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// Done; the server's usual acknowledgement says so.
+    Done,
+    /// Done, and this is the answer.
+    Reply(Bytes),
+    /// Refused for good: sending it again does not help.
+    Refuse(String),
+    /// Not done, perhaps later: nothing is answered, and the connection ends.
+    Retry(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Decoder;
+
+    fn displayed(framing: Framing, stream: &[u8]) -> Vec<u8> {
+        let (mut decoder, mut spans) = (Decoder::new(framing, 0), Vec::new());
+        let done = decoder.decode(stream, &mut spans).expect("messages");
+        spans.extend(decoder.finish(&stream[done..]).expect("an end").map(|s| Span { start: s.start + done, end: s.end + done }));
+        Messages::of_stream(stream, &spans, framing).displayed(&mut Vec::new()).to_vec()
+    }
+
+    #[test]
+    fn a_message_is_displayed_as_it_came_with_its_delimiter() {
+        assert_eq!(displayed(Framing::Line, b"one\r\n\ntwo\n"), b"one\r\n\ntwo\n");
+        assert_eq!(displayed(Framing::Line, b"one\ntwo"), b"one\ntwo\n");
+        assert_eq!(displayed(Framing::Nul, b"a\nb\0c"), b"a\nb\0c\0");
+        assert_eq!(displayed(Framing::Whole, b"one\ntwo"), b"one\ntwo");
+        assert_eq!(displayed(Framing::Length, b"\0\0\0\x02ab\0\0\0\x01c"), b"ab\nc\n");
+        assert_eq!(displayed(Framing::Read, b"hello\n"), b"hello\n");
+        let spans = [Span { start: 0, end: 2 }];
+        assert_eq!(Messages::of_packets(b"hi", &spans).displayed(&mut Vec::new()), b"hi\n");
+    }
+}

@@ -1,0 +1,182 @@
+//! `Inbox`: what a connection has read and not yet handled, and the buffers lent to it while there is something.
+//!
+//! Apart, because this is what makes an idle connection cheap: a buffer belongs to the thread and is held by a connection
+//! only from a read until its messages are handled. Between reads a connection keeps the unfinished end of a message.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::{Messages, Outcome};
+use crate::wire::{self, Decoder, Framing, Span};
+
+/// How much is read at once, in bytes.
+pub const READ_SIZE: usize = 64 * 1024;
+
+/// How many unused buffers a thread keeps.
+const SPARE_WORKSPACES: usize = 16;
+
+/// An unfinished message up to this size is copied out, so that the buffer can be lent to others.
+const SMALL_TAIL: usize = 4 * 1024;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Box<Workspace>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The buffers that one read needs on its way: lent to a connection, then to the next.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    /// What was read; the first `filled` bytes count.
+    input: Vec<u8>,
+    filled: usize,
+    /// The messages found in it.
+    spans: Vec<Span>,
+    /// What became of them.
+    pub(super) outcomes: Vec<Outcome>,
+    /// The answers, to leave in one write.
+    pub(super) output: Vec<u8>,
+}
+
+impl Workspace {
+    fn take() -> Box<Self> {
+        SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
+            Box::new(Self {
+                input: vec![0; READ_SIZE],
+                filled: 0,
+                spans: Vec::new(),
+                outcomes: Vec::new(),
+                output: Vec::new(),
+            })
+        })
+    }
+
+    fn give_back(mut self: Box<Self>) {
+        // One that grew for a long message is not worth keeping.
+        if self.input.len() == READ_SIZE && self.output.capacity() <= READ_SIZE * 4 {
+            self.filled = 0;
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < SPARE_WORKSPACES {
+                    spare.push(self);
+                }
+            });
+        }
+    }
+}
+
+/// The receiving side of a stream connection.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    decoder: Decoder,
+    framing: Framing,
+    workspace: Option<Box<Workspace>>,
+    tail: Vec<u8>,
+    /// Bytes at the front of the buffer whose messages were given out.
+    done: usize,
+}
+
+impl Inbox {
+    pub(super) fn new(framing: Framing, limit: usize) -> Self {
+        Self { decoder: Decoder::new(framing, limit), framing, workspace: None, tail: Vec::new(), done: 0 }
+    }
+
+    /// Reads once, and says how many bytes came; 0 is the end of the stream.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> Poll<io::Result<usize>> {
+        let workspace = self.open();
+        if workspace.filled == workspace.input.len() {
+            let doubled = workspace.input.len() * 2;
+            workspace.input.resize(doubled, 0);
+        }
+        let mut buffer = ReadBuf::new(&mut workspace.input[workspace.filled..]);
+        let read = match Pin::new(stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
+            Poll::Pending => {
+                self.release();
+                return Poll::Pending;
+            }
+        };
+        workspace.filled += read.as_ref().copied().unwrap_or_default();
+        Poll::Ready(read)
+    }
+
+    /// Finds the messages in what was read. An error comes after the messages before it: they are in the workspace.
+    pub(super) fn decode(&mut self) -> wire::Result<()> {
+        let Self { decoder, workspace: Some(workspace), done, .. } = self else { return Ok(()) };
+        workspace.spans.clear();
+        *done = decoder.decode(&workspace.input[..workspace.filled], &mut workspace.spans)?;
+        Ok(())
+    }
+
+    /// Finds the last message, now that the stream has ended.
+    pub(super) fn finish(&mut self) -> wire::Result<()> {
+        self.open();
+        let Self { decoder, workspace: Some(workspace), done, .. } = self else { return Ok(()) };
+        workspace.spans.clear();
+        let last = decoder.finish(&workspace.input[..workspace.filled])?;
+        workspace.spans.extend(last);
+        *done = workspace.filled;
+        Ok(())
+    }
+
+    /// The messages that were found, and the places for their outcomes and answers.
+    pub(super) fn messages(&mut self) -> Option<(Messages<'_>, &mut Vec<Outcome>, &mut Vec<u8>)> {
+        let framing = self.framing;
+        let workspace = self.workspace.as_mut().filter(|workspace| !workspace.spans.is_empty())?;
+        let Workspace { input, filled, spans, outcomes, output } = &mut **workspace;
+        outcomes.clear();
+        output.clear();
+        Some((Messages::of_stream(&input[..*filled], spans, framing), outcomes, output))
+    }
+
+    /// The messages that were found, and their spans.
+    pub(super) fn found(&self) -> Option<(Messages<'_>, &[Span])> {
+        let workspace = self.workspace.as_ref()?;
+        let messages = Messages::of_stream(&workspace.input[..workspace.filled], &workspace.spans, self.framing);
+        Some((messages, &workspace.spans))
+    }
+
+    /// The answers that were put together for the messages.
+    pub(super) fn output(&self) -> &[u8] {
+        self.workspace.as_ref().map_or(&[], |workspace| &workspace.output)
+    }
+
+    /// Drops the messages that were handled, and the buffer if nothing is left in it.
+    pub(super) fn handled(&mut self) {
+        if let Some(workspace) = &mut self.workspace {
+            workspace.spans.clear();
+            workspace.input.copy_within(self.done..workspace.filled, 0);
+            workspace.filled -= std::mem::take(&mut self.done);
+        }
+        self.release();
+    }
+
+    /// How many bytes of an unfinished message are held.
+    pub(super) fn unfinished(&self) -> usize {
+        self.tail.len() + self.workspace.as_ref().map_or(0, |workspace| workspace.filled)
+    }
+
+    fn open(&mut self) -> &mut Workspace {
+        self.workspace.get_or_insert_with(|| {
+            let mut workspace = Workspace::take();
+            workspace.filled = self.tail.len();
+            workspace.input[..self.tail.len()].copy_from_slice(&self.tail);
+            self.tail = Vec::new();
+            workspace.spans.clear();
+            workspace
+        })
+    }
+
+    /// Lends the buffer to others again, unless it holds much of a message.
+    fn release(&mut self) {
+        if let Some(workspace) = self.workspace.take_if(|workspace| workspace.filled <= SMALL_TAIL) {
+            self.tail.extend_from_slice(&workspace.input[..workspace.filled]);
+            workspace.give_back();
+        }
+    }
+}

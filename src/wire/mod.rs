@@ -1,0 +1,10 @@
+//! How bytes become messages, without a socket, a file or a clock in sight.
+//!
+//! Apart from all that does input and output, so that every rule here can be tested byte by byte.
+
+mod error;
+mod framing;
+pub mod plain;
+
+pub use error::{Error, Result};
+pub use framing::{Decoder, Framing, Span};
