@@ -4,10 +4,13 @@
 //! [`Addr`]esses.
 
 mod addr;
+pub mod attributes;
 mod error;
 pub mod lookup;
+pub mod options;
 pub mod owners;
 mod percent;
+mod sys;
 pub mod trace;
 
 pub use addr::{Addr, MAX_ABSTRACT_NAME, MAX_UNIX_PATH, UnixName};
