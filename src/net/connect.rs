@@ -5,7 +5,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -94,9 +93,8 @@ impl Connector {
             Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
                 let deadline = Instant::now() + self.timeout;
                 let connecting = self.connect_socket(endpoint, *socket_type, deadline);
-                let late = |_| {
-                    Error::timeout("look up", format!("no answer within {:?}", self.timeout)).on(endpoint.name())
-                };
+                let late =
+                    |_| Error::timeout("look up", format!("no answer within {:?}", self.timeout)).on(endpoint.name());
                 timeout_at(deadline, connecting).await.map_err(late)?.map(Connection::from)
             }
             Target::Fd(fd) => inherited::socket(*fd).map_err(|error| error.on(endpoint.name())).map(Connection::from),
@@ -239,6 +237,8 @@ fn relevance(error: &Error) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn addr(text: &str) -> Addr {

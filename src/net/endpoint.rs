@@ -173,8 +173,10 @@ impl FromStr for Endpoint {
             Form::Exec => Target::Exec(body.to_owned()),
             Form::File if body.is_empty() => return Err(scheme.lacks("a path")),
             Form::File => Target::File(std::ffi::OsString::from_vec(percent::decode(body)).into()),
-            Form::NotYet => return Err(Error::usage(format!("`{}:` is not available yet", scheme.name))
-                .hinting(format!("there are {}", scheme::list()))),
+            Form::NotYet => {
+                return Err(Error::usage(format!("`{}:` is not available yet", scheme.name))
+                    .hinting(format!("there are {}", scheme::list())));
+            }
         };
         Self::checked(target, options)
     }
@@ -224,10 +226,9 @@ impl fmt::Display for Port {
 fn split_options(text: &str) -> Result<(&str, Vec<Setting>)> {
     match text.split_once('?') {
         None => Ok((text, Vec::new())),
-        Some((body, query)) => Ok((
-            body,
-            query.split('&').filter(|option| !option.is_empty()).map(str::parse).collect::<Result<_>>()?,
-        )),
+        Some((body, query)) => {
+            Ok((body, query.split('&').filter(|option| !option.is_empty()).map(str::parse).collect::<Result<_>>()?))
+        }
     }
 }
 
@@ -241,8 +242,10 @@ fn parse_inet(scheme: &Scheme, socket_type: Type, family: Family, body: &str) ->
             None if body.is_empty() => return Err(scheme.lacks("a port")),
             None => ("*", body),
             Some((host, _)) if host.contains(':') => {
-                return Err(Error::usage(format!("`{body}` has several colons, so that host and port cannot be told apart"))
-                    .hinting(format!("put an IPv6 address in brackets, as in {}:[::1]:51717", scheme.name)));
+                return Err(Error::usage(format!(
+                    "`{body}` has several colons, so that host and port cannot be told apart"
+                ))
+                .hinting(format!("put an IPv6 address in brackets, as in {}:[::1]:51717", scheme.name)));
             }
             Some((host, port)) => (host, port),
         }
@@ -277,7 +280,8 @@ fn parse_host(host: &str) -> Result<Option<String>> {
             .hinting("write HOST:PORT, or the port alone: a server then listens on every address, a client connects to this machine"));
     }
     let is_ipv6 = host.split('%').next().is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
-    if !is_ipv6 && let Some(bad) = host.chars().find(|c| c.is_whitespace() || c.is_control() || ":/@?&[]".contains(*c)) {
+    if !is_ipv6 && let Some(bad) = host.chars().find(|c| c.is_whitespace() || c.is_control() || ":/@?&[]".contains(*c))
+    {
         return Err(Error::usage(format!("`{}` is no host: {bad:?} cannot be part of one", host.escape_debug()))
             .hinting("a host is a name such as cheerios, or an IP address such as 10.0.0.7 or ::1"));
     }
@@ -317,8 +321,10 @@ fn parse_unix_name(scheme: &Scheme, body: &str) -> Result<UnixName> {
         return Err(scheme.lacks("a path, or a name that begins with @"));
     }
     if bytes > most {
-        return Err(Error::usage(format!("the {what} of a Unix socket has {most} bytes at the most, and this one {bytes}"))
-            .hinting("use a shorter one; a path may be relative to the working directory"));
+        return Err(Error::usage(format!(
+            "the {what} of a Unix socket has {most} bytes at the most, and this one {bytes}"
+        ))
+        .hinting("use a shorter one; a path may be relative to the working directory"));
     }
     if let UnixName::Path(path) = &name
         && path.as_os_str().as_encoded_bytes().contains(&0)
@@ -330,8 +336,10 @@ fn parse_unix_name(scheme: &Scheme, body: &str) -> Result<UnixName> {
 
 fn parse_vsock(scheme: &Scheme, socket_type: Type, body: &str) -> Result<Target> {
     let form = || {
-        Error::usage(format!("`{body}` is no vsock address"))
-            .hinting(format!("write {}:CID:PORT, two numbers; CID 2 is the host, 1 this machine, any (for a server) all", scheme.name))
+        Error::usage(format!("`{body}` is no vsock address")).hinting(format!(
+            "write {}:CID:PORT, two numbers; CID 2 is the host, 1 this machine, any (for a server) all",
+            scheme.name
+        ))
     };
     let (cid, port) = body.split_once(':').unwrap_or(("any", body));
     let cid = match cid {

@@ -35,7 +35,9 @@ pub(super) fn failed_connect(error: Error, endpoint: &Endpoint, tried: Type) -> 
         (Errno::EACCES, Target::Inet { .. }, _) => {
             error.hinting("the network does not allow it, or this is a broadcast address: then add ?broadcast")
         }
-        (Errno::EADDRNOTAVAIL, ..) => error.hinting("the source address is none of this machine, or its ports are used up"),
+        (Errno::EADDRNOTAVAIL, ..) => {
+            error.hinting("the source address is none of this machine, or its ports are used up")
+        }
         (Errno::ENETUNREACH | Errno::EHOSTUNREACH, ..) => error.hinting("there is no way to that host from here"),
         (Errno::ECONNRESET | Errno::ENODEV, Target::Vsock { .. }, _) => {
             error.hinting("nothing listens there, or there is no such machine")
@@ -84,13 +86,12 @@ fn wrong_unix_type(error: Error, name: &UnixName, tried: Type) -> Error {
     });
     let written = |socket_type| scheme::written(&Addr::Unix(name.clone()), socket_type);
     match found {
-        Some(other) => Error::usage(format!(
-            "{} is a {} socket: use {}",
-            written(tried),
-            type_name(other),
-            written(other)
-        )),
-        None => error.hinting(format!("the socket there is of another type: unix:, unix-dgram: or unix-seqpacket:{name}")),
+        Some(other) => {
+            Error::usage(format!("{} is a {} socket: use {}", written(tried), type_name(other), written(other)))
+        }
+        None => {
+            error.hinting(format!("the socket there is of another type: unix:, unix-dgram: or unix-seqpacket:{name}"))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::Stdio;
 
+use nix::errno::Errno;
 use socket2::Type;
 
 use super::{Error, Result, Socket, sys};
@@ -16,10 +17,11 @@ const FIRST_PASSED: RawFd = 3;
 /// The socket with this number that the process was started with.
 pub(super) fn socket(fd: RawFd) -> Result<Socket> {
     let owned = sys::duplicate(fd).map_err(|error| {
-        Error::system("take over a socket", error).hinting("the program that starts this one must pass it the descriptor")
+        Error::system("take over a socket", error)
+            .hinting("the program that starts this one must pass it the descriptor")
     })?;
-    Socket::from_fd(owned).map_err(|error| match error.io_kind() {
-        io::ErrorKind::Other | io::ErrorKind::Uncategorized => error.hinting("the descriptor must be that of a socket"),
+    Socket::from_fd(owned).map_err(|error| match error.errno() {
+        Some(Errno::ENOTSOCK) => error.hinting("the descriptor must be that of a socket"),
         _ => error,
     })
 }
@@ -39,9 +41,9 @@ pub(super) fn from_systemd(name: Option<&str>) -> Result<Vec<Socket>> {
 
 /// A socket whose other end is the standard input and output of a program. Its words are split as a shell splits them.
 pub(super) fn program(command: &str) -> Result<Socket> {
-    let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or_else(|| {
-        Error::usage(format!("`{command}` is no command")).hinting("a quotation mark is not closed")
-    })?;
+    let words = shlex::split(command)
+        .filter(|words| !words.is_empty())
+        .ok_or_else(|| Error::usage(format!("`{command}` is no command")).hinting("a quotation mark is not closed"))?;
     let (ours, theirs) = Socket::pair(Type::STREAM)?;
     let failed = |error| Error::system("start", error).on(&words[0]);
     // The program gets ordinary, blocking descriptors.

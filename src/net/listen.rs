@@ -47,8 +47,8 @@ pub struct Listener {
 #[derive(Debug)]
 struct Bound {
     socket: Socket,
-    /// Held for its drop: it takes the file away.
-    _file: Option<SocketFile>,
+    /// Takes the file away when it is dropped.
+    file: Option<SocketFile>,
 }
 
 /// A connection that has been accepted, as it came: no byte has been read, no handshake made.
@@ -80,9 +80,7 @@ impl ListenConfig {
                     .map_err(|error| explain::failed_bind(error.on(endpoint.name()), *socket_type))?
             }
             Target::Fd(fd) => vec![inherited::socket(*fd).map_err(|error| error.on(endpoint.name()))?.into()],
-            Target::Systemd(name) => {
-                inherited::from_systemd(name.as_deref())?.into_iter().map(Bound::from).collect()
-            }
+            Target::Systemd(name) => inherited::from_systemd(name.as_deref())?.into_iter().map(Bound::from).collect(),
             Target::Stdio | Target::Exec(_) | Target::File(_) => {
                 return Err(Error::usage(format!("`{}` is nothing to listen on", endpoint.name()))
                     .hinting("listen on a port, or on tcp:, udp:, unix:, vsock:, fd: or systemd"));
@@ -118,7 +116,8 @@ impl ListenConfig {
         for tries_left in (0..FREE_PORT_TRIES).rev() {
             match self.bind_each(endpoint, socket_type, &addrs, v6_only).await {
                 // The free port of the first address may be taken on the second.
-                Err(error) if error.errno() == Some(Errno::EADDRINUSE) && wants_free_port(&addrs) && tries_left > 0 => {}
+                Err(error) if error.errno() == Some(Errno::EADDRINUSE) && wants_free_port(&addrs) && tries_left > 0 => {
+                }
                 bound => return bound,
             }
         }
@@ -163,7 +162,7 @@ impl ListenConfig {
         if socket_type != Type::DGRAM {
             socket.listen(self.backlog).map_err(|error| error.at(addr))?;
         }
-        Ok(Bound { socket, _file: file })
+        Ok(Bound { socket, file })
     }
 }
 
@@ -189,9 +188,9 @@ impl Listener {
         self.bound.iter().all(|bound| bound.socket.socket_type() != Type::DGRAM)
     }
 
-    /// The sockets of a listener for datagrams, one for each address, and what must be kept while they are used.
-    pub fn into_packets(self) -> Vec<(PacketSocket, ListenerFile)> {
-        self.bound.into_iter().map(|bound| (bound.socket.into(), ListenerFile { _file: bound._file })).collect()
+    /// The sockets of a listener for datagrams, one for each address.
+    pub fn into_packets(self) -> Vec<PacketSocket> {
+        self.bound.into_iter().map(|bound| PacketSocket::bound(bound.socket, bound.file)).collect()
     }
 
     /// The addresses as the kernel has them, with the true port where 0 was asked for.
@@ -212,15 +211,9 @@ impl Listener {
     }
 }
 
-/// Keeps the file of a bound Unix datagram socket; dropping it removes the file.
-#[derive(Debug)]
-pub struct ListenerFile {
-    _file: Option<SocketFile>,
-}
-
 impl From<Socket> for Bound {
     fn from(socket: Socket) -> Self {
-        Self { socket, _file: None }
+        Self { socket, file: None }
     }
 }
 

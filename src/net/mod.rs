@@ -30,7 +30,7 @@ pub use addr::{Addr, MAX_ABSTRACT_NAME, MAX_UNIX_PATH, UnixName};
 pub use connect::{ATTEMPT_DELAY, CONNECT_TIMEOUT, Connection, Connector};
 pub use endpoint::{Endpoint, Family, Port, Target};
 pub use error::{Error, ErrorKind, Result, plain};
-pub use listen::{Incoming, ListenConfig, Listener, ListenerFile};
+pub use listen::{Incoming, ListenConfig, Listener};
 pub use packet::{MAX_UDP_PAYLOAD, Packet, PacketSocket};
 pub use resolve::{Names, Purpose, resolve};
 pub use scheme::{SCHEMES, Scheme};

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
 
+use super::socket_file::SocketFile;
 use super::{Addr, Socket};
 
 /// The longest payload of a UDP datagram over IPv4: 65,535 bytes less the headers (RFC 768, RFC 791).
@@ -16,6 +17,8 @@ pub const MAX_UDP_PAYLOAD: usize = 65_507;
 #[derive(Debug)]
 pub struct PacketSocket {
     socket: Socket,
+    /// Held for its drop: it takes the file of a bound Unix socket away.
+    _file: Option<SocketFile>,
 }
 
 /// What was received of one packet.
@@ -95,6 +98,11 @@ impl PacketSocket {
         self.socket.poll_send_to(cx, packet, addr).map_ok(drop)
     }
 
+    /// A socket that was bound to a name with a file.
+    pub(super) fn bound(socket: Socket, file: Option<SocketFile>) -> Self {
+        Self { socket, _file: file }
+    }
+
     /// The socket itself, for options, attributes and addresses.
     pub fn socket(&self) -> &Socket {
         &self.socket
@@ -103,6 +111,6 @@ impl PacketSocket {
 
 impl From<Socket> for PacketSocket {
     fn from(socket: Socket) -> Self {
-        Self { socket }
+        Self::bound(socket, None)
     }
 }

@@ -77,12 +77,17 @@ fn narrowed(written: Family, wanted: Family) -> Result<Family> {
 fn port_number(port: &Port, socket_type: Type, names: Names) -> Result<u16> {
     match (port, names) {
         (Port::Number(number), _) => Ok(*number),
-        (Port::Service(name), Names::Numeric) => Err(Error::usage(format!("`{name}` is a name, and names are not looked up"))
-            .hinting("give the port as a number, or leave -n out")),
+        (Port::Service(name), Names::Numeric) => {
+            Err(Error::usage(format!("`{name}` is a name, and names are not looked up"))
+                .hinting("give the port as a number, or leave -n out"))
+        }
         (Port::Service(name), Names::LookUp) => {
             let protocol = if socket_type == Type::DGRAM { "udp" } else { "tcp" };
             let found = lookup::service(name, Some(protocol))?;
-            found.first().map(|service| service.port).ok_or_else(|| Error::lookup("look up", "no such service").on(name))
+            found
+                .first()
+                .map(|service| service.port)
+                .ok_or_else(|| Error::lookup("look up", "no such service").on(name))
         }
     }
 }
@@ -120,8 +125,11 @@ fn of_family(addrs: Vec<Addr>, family: Family, host: Option<&str>) -> Result<Vec
     if fitting.is_empty() {
         let (wanted, other) = if family == Family::V4 { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
         let host = host.unwrap_or("this machine");
-        return Err(Error::lookup("look up", format!("{host} has no {wanted} address, only {} of {other}", others.len()))
-            .hinting(format!("use the {other} address, or leave the choice open")));
+        return Err(Error::lookup(
+            "look up",
+            format!("{host} has no {wanted} address, only {} of {other}", others.len()),
+        )
+        .hinting(format!("use the {other} address, or leave the choice open")));
     }
     Ok(fitting)
 }

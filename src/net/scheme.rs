@@ -89,7 +89,9 @@ impl Scheme {
             return Err(unknown(word));
         }
         if text.is_empty() {
-            return Err(Error::usage("the address is empty").hinting(format!("write a port such as 51717, or {}", list())));
+            return Err(
+                Error::usage("the address is empty").hinting(format!("write a port such as 51717, or {}", list()))
+            );
         }
         if text.starts_with('@') || (text.contains('/') && rest.is_none()) {
             return Err(Error::usage(format!("`{}` is no address by itself", text.escape_debug()))

@@ -69,7 +69,8 @@ impl Socket {
     /// The address is in use, is not one of this machine, or may not be taken.
     pub fn bind(&self, addr: &Addr) -> Result<()> {
         let bound = addr.to_kernel().and_then(|kernel| self.raw().bind(&kernel));
-        trace::call(format_args!("bind({}, {addr})", self.fd()), bound).map_err(|error| Error::system("bind", error).at(addr))
+        trace::call(format_args!("bind({}, {addr})", self.fd()), bound)
+            .map_err(|error| Error::system("bind", error).at(addr))
     }
 
     /// Gives a Unix socket an abstract name of the kernel's choice, so that it can be answered: unix(7), autobind.
@@ -101,7 +102,7 @@ impl Socket {
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self, Addr)>> {
         let accepted = ready!(self.poll_read_io(cx, |socket| sys::accept(socket.as_fd())));
         let (socket, peer) = trace::call(format_args!("accept({})", self.fd()), accepted.map(Accepted))?.0;
-        let socket = Self { io: AsyncFd::new(socket)?, domain: self.domain, socket_type: self.socket_type };
+        let socket = Self { io: sys::watch(socket)?, domain: self.domain, socket_type: self.socket_type };
         Poll::Ready(Ok((socket, known(&peer)?)))
     }
 
@@ -186,7 +187,8 @@ impl Socket {
     /// As sendto(2) has them: a packet that is too long, nobody there (Unix).
     pub fn poll_send_to(&self, cx: &mut Context<'_>, bytes: &[u8], addr: &Addr) -> Poll<io::Result<usize>> {
         let kernel = addr.to_kernel()?;
-        let sent = ready!(self.poll_write_io(cx, |socket| socket.send_to_with_flags(bytes, &kernel, libc::MSG_NOSIGNAL)));
+        let sent =
+            ready!(self.poll_write_io(cx, |socket| socket.send_to_with_flags(bytes, &kernel, libc::MSG_NOSIGNAL)));
         Poll::Ready(trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent))
     }
 
@@ -256,7 +258,7 @@ impl Socket {
     }
 
     fn register(socket: socket2::Socket, domain: Domain, socket_type: Type) -> Result<Self> {
-        let io = AsyncFd::new(socket).map_err(|error| Error::system("watch a socket", error))?;
+        let io = sys::watch(socket).map_err(|error| Error::system("watch a socket", error))?;
         Ok(Self { io, domain, socket_type })
     }
 

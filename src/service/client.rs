@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::exchange::{Exchange, Step};
-use super::{Batch, Error, Result};
+use super::{Batch, Result};
 use crate::net::{Connection, Connector, Endpoint};
 use crate::wire::Framing;
 
@@ -88,7 +88,7 @@ impl Client {
     /// Sends a message and waits for its acknowledgement.
     ///
     /// # Errors
-    /// [`Error::Unacknowledged`] if none came: the message may or may not have arrived. [`Error::Refused`] if the other side
+    /// [`Error::Unacknowledged`](super::Error::Unacknowledged) if none came: the message may or may not have arrived. [`Error::Refused`](super::Error::Refused) if the other side
     /// will not have it.
     pub async fn send(&mut self, message: impl AsRef<[u8]>) -> Result<Receipt> {
         let mut message = Some(Batch::of(message.as_ref()));

@@ -64,6 +64,8 @@ fn unacknowledged(acknowledged: &u64, sent: &u64, why: &Why) -> String {
     match (sent, acknowledged) {
         (1, 0) => format!("the message was not acknowledged: {why}"),
         (sent, 0) => format!("none of {sent} messages was acknowledged: {why}"),
-        (sent, last) => format!("{last} of {sent} messages were acknowledged, the last that was is number {last}: {why}"),
+        (sent, last) => {
+            format!("{last} of {sent} messages were acknowledged, the last that was is number {last}: {why}")
+        }
     }
 }

@@ -125,7 +125,9 @@ mod tests {
     fn displayed(framing: Framing, stream: &[u8]) -> Vec<u8> {
         let (mut decoder, mut spans) = (Decoder::new(framing, 0), Vec::new());
         let done = decoder.decode(stream, &mut spans).expect("messages");
-        spans.extend(decoder.finish(&stream[done..]).expect("an end").map(|s| Span { start: s.start + done, end: s.end + done }));
+        spans.extend(
+            decoder.finish(&stream[done..]).expect("an end").map(|s| Span { start: s.start + done, end: s.end + done }),
+        );
         Messages::of_stream(stream, &spans, framing).displayed(&mut Vec::new()).to_vec()
     }
 

@@ -14,9 +14,9 @@ use tokio::time::timeout;
 
 use super::conversation::{self, Setting};
 use super::{Handler, Peer, datagrams};
-use crate::net::{Connection, Incoming, Listener, plain};
-use crate::wire::plain::ACKNOWLEDGEMENT;
+use crate::net::{Connection, Incoming, Listener, PacketSocket, plain};
 use crate::wire::Framing;
+use crate::wire::plain::ACKNOWLEDGEMENT;
 
 /// How long the conversations in hand may take to end once the server has been told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -103,12 +103,8 @@ impl Server {
             if listener.has_connections() {
                 tasks.spawn(shared.clone().accept(listener));
             } else {
-                for (socket, file) in listener.into_packets() {
-                    let shared = shared.clone();
-                    tasks.spawn(async move {
-                        let _file = file;
-                        shared.datagrams(socket).await
-                    });
+                for socket in listener.into_packets() {
+                    tasks.spawn(shared.clone().datagrams(socket));
                 }
             }
         }
@@ -181,7 +177,7 @@ impl Shared {
         self.note(talk.messages, u64::from(talk.had_message));
     }
 
-    async fn datagrams(self: Arc<Self>, socket: crate::net::PacketSocket) -> io::Result<()> {
+    async fn datagrams(self: Arc<Self>, socket: PacketSocket) -> io::Result<()> {
         let mut stopped = self.stopped.clone();
         let stop = async { drop(stopped.wait_for(|stopped| *stopped).await) };
         let one = self.conversations == Conversations::One;

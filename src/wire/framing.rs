@@ -261,7 +261,10 @@ mod tests {
             assert!(decode(framing, 8, fits, &[100]).is_ok(), "{framing:?}");
             assert_eq!(decode(framing, 8, too_long, &[100]), Err(Error::TooLong { limit: 8 }), "{framing:?}");
         }
-        assert!(decode(Framing::Length, 0, b"\xff\xff\xff\xff", &[9]).is_err_and(|error| matches!(error, Error::Cut { .. })));
+        assert!(
+            decode(Framing::Length, 0, b"\xff\xff\xff\xff", &[9])
+                .is_err_and(|error| matches!(error, Error::Cut { .. }))
+        );
     }
 
     #[test]

@@ -136,7 +136,8 @@ impl OverPackets {
 
     fn failed(&self, error: io::Error) -> Error {
         let number = self.progress.summary().sent + 1;
-        let length = self.queue.front().and_then(|batch| batch.spans.get(self.next)).map_or(0, |span| span.end - span.start);
+        let length =
+            self.queue.front().and_then(|batch| batch.spans.get(self.next)).map_or(0, |span| span.end - span.start);
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENODATA) => {
                 self.progress.unsendable(number, "a packet of no bytes would read as the end of the connection")
