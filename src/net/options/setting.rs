@@ -99,15 +99,7 @@ impl Setting {
         let these = describe(domain, kind);
         let wrong = match find(name, domain, kind) {
             Some(option) if !option.is_settable() => format!("`{name}` can only be read on {these} sockets"),
-            Some(option) => match (&self.value, domain) {
-                (Value::Group(group, _), Domain::IPV4) if !group.is_ipv4() => {
-                    format!("`{self}` is no group for {these} sockets")
-                }
-                (Value::Group(group, _), Domain::IPV6) if !group.is_ipv6() => {
-                    format!("`{self}` is no group for {these} sockets")
-                }
-                _ => return Ok(option),
-            },
+            Some(option) => return self.check_group(domain).map(|()| option),
             None => {
                 let mut scopes: Vec<_> = named(name).map(|option| option.scope.to_string()).collect();
                 scopes.dedup();
@@ -116,6 +108,17 @@ impl Setting {
         };
         let options = possible(domain, kind).filter(|option| option.is_settable()).map(|option| option.name);
         Err(Error::usage(wrong).hinting(format!("{these} sockets have {}", list(options))))
+    }
+
+    /// A group is of one Internet domain, which its option's name does not tell.
+    fn check_group(&self, domain: Domain) -> Result<()> {
+        let (wanted, example) = match &self.value {
+            Value::Group(group, _) if group.is_ipv6() && domain == Domain::IPV4 => ("IPv4", "239.1.2.3"),
+            Value::Group(group, _) if group.is_ipv4() && domain == Domain::IPV6 => ("IPv6", "ff02::1:3"),
+            _ => return Ok(()),
+        };
+        Err(Error::usage(format!("`{self}` names no {wanted} group, and the socket is {wanted}"))
+            .hinting(format!("name one such as {example}, or use an address of the other domain")))
     }
 
     fn apply_named(&self, fd: BorrowedFd<'_>, option: &SocketOption) -> io::Result<Value> {
@@ -241,6 +244,7 @@ fn hint(option: &SocketOption, error: &io::Error) -> Option<String> {
         Errno::ENOENT if option.name == "congestion" => {
             "/proc/sys/net/ipv4/tcp_available_congestion_control lists what there is".into()
         }
+        Errno::ENOENT if option.name == "ulp" => "/proc/sys/net/ipv4/tcp_available_ulp lists what there is".into(),
         Errno::EINVAL | Errno::EDOM | Errno::ERANGE => {
             format!("it takes {}; the kernel refuses this one, or refuses it at this moment", kind.syntax())
         }

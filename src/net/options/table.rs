@@ -54,7 +54,7 @@ options! {
              both.";
         "busy-poll" SO_BUSY_POLL: Microseconds, SetGet, Inet, "socket(7)",
             "How long a read that would wait polls the device instead. CAP_NET_ADMIN to raise it.";
-        "busy-poll-budget" SO_BUSY_POLL_BUDGET: Number(0, 65_535), SetGet, Inet, "Linux 5.11",
+        "busy-poll-budget" SO_BUSY_POLL_BUDGET: Number(0, 65_535), Set, Inet, "Linux 5.11",
             "The most packets taken at one poll of the device; 8 by default. CAP_NET_ADMIN to raise it.";
         "cookie" SO_COOKIE: Wide, Get, Any, "Linux 4.12",
             "The number that is this socket's alone while the system runs.";
@@ -81,7 +81,7 @@ options! {
         "mark" SO_MARK: Number(0, UINT_MAX), SetGet, Inet, "socket(7)",
             "The mark of its packets, for routing and packet filters. CAP_NET_ADMIN.";
         "max-pacing-rate" SO_MAX_PACING_RATE: WideSize, SetGet, Inet, "Linux 3.13",
-            "The most bytes sent a second; no limit by default.";
+            "The most bytes sent a second; `unlimited` by default.";
         "meminfo" SO_MEMINFO: Fields(MEMORY), Get, Any, "Linux 4.12",
             "The memory in use, in bytes, and how many packets were dropped.";
         "netns-cookie" SO_NETNS_COOKIE: Wide, Get, Inet, "Linux 5.14",
@@ -414,14 +414,12 @@ const MTU_DISCOVERY: &[(&str, c_int)] = &[
     ("omit", IP_PMTUDISC_OMIT),
 ];
 
+/// What the kernel tells has one of two answers to each of two questions; a name stands for both.
 const ADDRESS_PREFERENCES: &[(&str, c_int)] = &[
-    ("temporary", IPV6_PREFER_SRC_TMP),
-    ("public", IPV6_PREFER_SRC_PUBLIC),
-    ("default", IPV6_PREFER_SRC_PUBTMP_DEFAULT),
-    ("care-of", IPV6_PREFER_SRC_COA),
-    ("home", IPV6_PREFER_SRC_HOME),
-    ("cga", IPV6_PREFER_SRC_CGA),
-    ("no-cga", IPV6_PREFER_SRC_NONCGA),
+    ("default", IPV6_PREFER_SRC_PUBTMP_DEFAULT | IPV6_PREFER_SRC_HOME),
+    ("temporary", IPV6_PREFER_SRC_TMP | IPV6_PREFER_SRC_HOME),
+    ("public", IPV6_PREFER_SRC_PUBLIC | IPV6_PREFER_SRC_HOME),
+    ("care-of", IPV6_PREFER_SRC_PUBTMP_DEFAULT | IPV6_PREFER_SRC_COA),
 ];
 
 // Not in libc: asm-generic/socket.h, linux/in.h, linux/in6.h, linux/tcp.h, linux/vm_sockets.h.

@@ -102,6 +102,7 @@ impl Kind {
                 .find(|(name, _)| name.eq_ignore_ascii_case(text))
                 .map(|(name, _)| Value::Choice(name))
                 .or_else(|| number(text).map(Value::Number)),
+            Self::WideSize if text.eq_ignore_ascii_case(UNLIMITED) => Some(Value::Size(u64::MAX)),
             Self::Size | Self::WideSize => bytes(text).map(Value::Size),
             Self::Seconds | Self::Milliseconds | Self::Microseconds | Self::Timeval => duration(text).map(Value::Time),
             Self::Linger if text.eq_ignore_ascii_case("off") => Some(Value::Linger(None)),
@@ -131,7 +132,7 @@ impl Kind {
                 format!("one of {} or a number", names.join(", "))
             }
             Self::Size => "a size in bytes below 4G: 65536, 256K, 1M, 1G".into(),
-            Self::WideSize => "a size in bytes: 65536, 256K, 1M, 1G".into(),
+            Self::WideSize => "a size in bytes, 65536, 256K, 1M, 1G, or `unlimited`".into(),
             Self::Seconds => "a time in whole seconds: 30, 30s, 2m, 1h".into(),
             Self::Milliseconds => "a time in whole milliseconds: 1500ms, 30s, 2m, 1h".into(),
             Self::Microseconds => "a time in microseconds: 50us, 10ms, 1s".into(),
@@ -150,7 +151,7 @@ impl Kind {
     /// Whether an option of this kind can be set to `value`.
     pub fn accepts(self, value: &Value) -> bool {
         let fits = |time: &Duration, unit: u32| {
-            time.subsec_nanos() % unit == 0 && i32::try_from(time.as_nanos() / u128::from(unit)).is_ok()
+            time.subsec_nanos().is_multiple_of(unit) && i32::try_from(time.as_nanos() / u128::from(unit)).is_ok()
         };
         match (self, value) {
             (Self::Flag | Self::Keepalive, Value::Flag(_)) => true,
@@ -164,7 +165,7 @@ impl Kind {
             (Self::Milliseconds, Value::Time(time)) => fits(time, NANOS_OF_MILLISECOND),
             (Self::Microseconds, Value::Time(time)) => fits(time, NANOS_OF_MICROSECOND),
             (Self::Timeval, Value::Time(time)) => {
-                time.subsec_nanos() % NANOS_OF_MICROSECOND == 0 && i32::try_from(time.as_secs()).is_ok()
+                time.subsec_nanos().is_multiple_of(NANOS_OF_MICROSECOND) && i32::try_from(time.as_secs()).is_ok()
             }
             (Self::Linger, Value::Linger(time)) => time.is_none_or(|time| fits(&time, NANOS_OF_SECOND)),
             (Self::Text, Value::Text(_)) | (Self::Bytes, Value::Bytes(_)) => true,
@@ -183,6 +184,7 @@ impl fmt::Display for Value {
             Self::Flag(on) => f.write_str(if *on { "on" } else { "off" }),
             Self::Number(number) => write!(f, "{number}"),
             Self::Choice(name) => f.write_str(name),
+            Self::Size(u64::MAX) => f.write_str(UNLIMITED),
             Self::Size(bytes) => {
                 let unit = SIZE_UNITS.iter().rev().find(|(_, unit)| *bytes > 0 && bytes % unit == 0);
                 match unit {
@@ -229,7 +231,7 @@ impl Serialize for Value {
 /// # Errors
 /// [`ErrorKind::Usage`](super::super::ErrorKind::Usage): anything else.
 pub fn parse_size(text: &str) -> Result<u64> {
-    bytes(text).ok_or_else(|| Error::usage(format!("`{text}` is not {}", Kind::WideSize.syntax())))
+    bytes(text).ok_or_else(|| Error::usage(format!("`{text}` is not a size in bytes: 65536, 256K, 1M, 1G")))
 }
 
 /// Reads a time: a number with `us`, `ms`, `s`, `m` or `h`; without, it is in seconds.
@@ -255,6 +257,9 @@ const TIME_UNITS: [(&str, u64); 6] = [
     ("m", 60 * NANOS_OF_SECOND as u64),
     ("h", 3600 * NANOS_OF_SECOND as u64),
 ];
+
+/// The most that a 64-bit size can be, which the kernel takes for no limit.
+const UNLIMITED: &str = "unlimited";
 
 /// The interface that is none in particular.
 pub(super) const ANY: &str = "any";
