@@ -41,10 +41,12 @@
 //! # Layers
 //! Each uses the ones below it, never the other way.
 //!
+//! - [`app`]: being a program: arguments, display, exit statuses
 //! - [`service`]: serving and sending messages, where sockets and messages meet
 //! - [`wire`]: how bytes become messages; no input or output
 //! - [`net`]: the socket interface; knows nothing of messages
 
+pub mod app;
 pub mod net;
 pub mod service;
 pub mod wire;

@@ -1,1 +1,7 @@
-fn main() {}
+//! `wilco client` under its own name.
+
+use wilco::app::{Exit, Program, run};
+
+fn main() -> Exit {
+    run(Program::Client)
+}

@@ -113,6 +113,35 @@ impl Endpoint {
         }
     }
 
+    /// The endpoint of a local address to send from, for a socket like this one's: an IP address or a host, `:PORT` or
+    /// `HOST:PORT`; for Unix sockets a path or `@NAME`; for vsock `CID:PORT`.
+    ///
+    /// # Errors
+    /// As for parsing an address.
+    pub fn source(&self, text: &str) -> Result<Self> {
+        let scheme = Scheme::of(&self.target);
+        let target = match &self.target {
+            Target::Inet { socket_type, family, .. } => {
+                let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+                let is_ipv6 = bare.split('%').next().is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok());
+                let (socket_type, family) = (*socket_type, *family);
+                match text.strip_prefix(':') {
+                    _ if is_ipv6 || !text.contains(':') => {
+                        Target::Inet { socket_type, family, host: parse_host(bare)?, port: Port::Number(0) }
+                    }
+                    Some(port) => Target::Inet { socket_type, family, host: None, port: parse_port(port)? },
+                    None => parse_inet(scheme, socket_type, family, text)?,
+                }
+            }
+            Target::Unix { socket_type, .. } => {
+                Target::Unix { socket_type: *socket_type, name: parse_unix_name(scheme, text)? }
+            }
+            Target::Vsock { socket_type, .. } => parse_vsock(scheme, *socket_type, text)?,
+            other => return Err(Error::usage(format!("`{other}` has no address to send from"))),
+        };
+        Self::checked(target, Vec::new())
+    }
+
     /// The same endpoint with its options left out, as it is named in messages.
     pub fn name(&self) -> impl fmt::Display {
         &self.target
@@ -194,7 +223,7 @@ impl fmt::Display for Endpoint {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = scheme::of(self);
+        let name = Scheme::of(self).name;
         match self {
             Self::Inet { host: Some(host), port, .. } if host.contains(':') => write!(f, "{name}:[{host}]:{port}"),
             Self::Inet { host: Some(host), port, .. } => write!(f, "{name}:{host}:{port}"),

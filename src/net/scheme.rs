@@ -100,6 +100,21 @@ impl Scheme {
         Ok((tcp, text))
     }
 
+    /// The scheme that a target is printed with.
+    pub(super) fn of(target: &Target) -> &'static Self {
+        let form = match target {
+            Target::Inet { socket_type, family, .. } => Form::Inet(*socket_type, *family),
+            Target::Unix { socket_type, .. } => Form::Unix(*socket_type),
+            Target::Vsock { socket_type, .. } => Form::Vsock(*socket_type),
+            Target::Fd(_) => Form::Fd,
+            Target::Systemd(_) => Form::Systemd,
+            Target::Stdio => Form::Stdio,
+            Target::Exec(_) => Form::Exec,
+            Target::File(_) => Form::File,
+        };
+        of_form(form)
+    }
+
     /// What is wrong with an address that ends too early.
     pub(super) fn lacks(&self, what: &str) -> Error {
         Error::usage(format!("`{}:` needs {what}", self.name)).hinting(format!("write {}:{}", self.name, self.takes))
@@ -112,23 +127,13 @@ pub(super) fn list() -> String {
     names.join(" ")
 }
 
-/// The scheme that a target is printed with.
-pub(super) fn of(target: &Target) -> &'static str {
-    let form = match target {
-        Target::Inet { socket_type, family, .. } => Form::Inet(*socket_type, *family),
-        Target::Unix { socket_type, .. } => Form::Unix(*socket_type),
-        Target::Vsock { socket_type, .. } => Form::Vsock(*socket_type),
-        Target::Fd(_) => Form::Fd,
-        Target::Systemd(_) => Form::Systemd,
-        Target::Stdio => Form::Stdio,
-        Target::Exec(_) => Form::Exec,
-        Target::File(_) => Form::File,
-    };
-    SCHEMES.iter().find(|scheme| scheme.form == form).map_or("?", |scheme| scheme.name)
-}
-
 fn of_name(name: &str) -> Result<&'static Scheme> {
     SCHEMES.iter().find(|scheme| scheme.name == name).ok_or_else(|| unknown(name))
+}
+
+fn of_form(form: Form) -> &'static Scheme {
+    // A raw socket taken over from somebody else has no scheme; the first one is as good as another to name it by.
+    SCHEMES.iter().find(|scheme| scheme.form == form).unwrap_or(&SCHEMES[0])
 }
 
 fn unknown(name: &str) -> Error {
@@ -142,6 +147,5 @@ pub(super) fn written(addr: &Addr, socket_type: Type) -> String {
         Addr::Unix(_) => Form::Unix(socket_type),
         Addr::Vsock { .. } => Form::Vsock(socket_type),
     };
-    let name = SCHEMES.iter().find(|scheme| scheme.form == form).map_or("?", |scheme| scheme.name);
-    format!("{name}:{addr}")
+    format!("{}:{addr}", of_form(form).name)
 }

@@ -10,13 +10,15 @@ mod error;
 mod exchange;
 pub mod handler;
 mod message;
+mod reach;
 mod server;
 mod workspace;
 
 pub use client::{ACKNOWLEDGEMENT_TIMEOUT, Client, ClientConfig, DATAGRAM_WINDOW, How, QUIET, Receipt};
-pub use error::{Error, Result};
+pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
 pub use handler::{BoxFuture, Display, Handler, Reply, Screen};
 pub use message::{Batch, Messages, Outcome, Peer};
+pub use reach::Reach;
 pub use server::{Conversations, DRAIN_TIMEOUT, Served, Server, ServerConfig};
 pub use workspace::READ_SIZE;

@@ -11,7 +11,7 @@ use std::task::Poll;
 use nix::errno::Errno;
 use socket2::Type;
 
-use super::progress::{Overdue, Progress};
+use super::progress::Progress;
 use super::{Source, Step};
 use crate::net::{MAX_UDP_PAYLOAD, Packet, PacketSocket};
 use crate::service::error::Why;
@@ -39,7 +39,7 @@ enum Event {
     Received(io::Result<Packet>),
     Sent(io::Result<()>),
     Next(Option<Batch>),
-    Due(Overdue),
+    Overdue,
 }
 
 impl OverPackets {
@@ -91,7 +91,7 @@ impl OverPackets {
                     }
                 }
                 Event::Received(Err(error)) => return Err(self.progress.lost(error)),
-                Event::Due(_) => return Err(self.progress.overdue()),
+                Event::Overdue => return Err(self.progress.overdue()),
             }
         }
     }
@@ -120,7 +120,7 @@ impl OverPackets {
             if takes_more && let Poll::Ready(batch) = source.poll_next(cx) {
                 return Poll::Ready(Event::Next(batch));
             }
-            progress.poll_overdue(cx, None).map(Event::Due)
+            progress.poll_overdue(cx, None).map(|_| Event::Overdue)
         })
         .await
     }

@@ -1,0 +1,131 @@
+//! The exit statuses, and the one place where they are decided.
+//!
+//! Apart, so that the manual can be held against one table: what a script may conclude from a status is the product's promise.
+
+use std::process::{ExitCode, Termination};
+
+use nix::errno::Errno;
+
+use crate::net::{self, ErrorKind};
+use crate::service::{self, Why};
+
+use super::report;
+
+/// How a program ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    /// 0: all done; what was sent was acknowledged.
+    Done,
+    /// 1: failed while running.
+    Failed,
+    /// 2: wrong usage or configuration.
+    Usage,
+    /// 3: could not connect, listen or resolve.
+    Unreachable,
+    /// 4: sent, but not acknowledged in time.
+    Unacknowledged,
+    /// 5: the other side refused a message for good.
+    Refused,
+    /// 6: session lost or forked.
+    SessionLost,
+    /// As the shell sees a signal: once work in hand was finished.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Every status with its number and what it means, for the manual.
+    pub const ALL: [(Self, u8, &'static str); 7] = [
+        (Self::Done, 0, "all done: what was sent was acknowledged"),
+        (Self::Failed, 1, "failed while running"),
+        (Self::Usage, 2, "wrong usage or configuration"),
+        (Self::Unreachable, 3, "could not connect, listen or resolve"),
+        (Self::Unacknowledged, 4, "sent but not acknowledged in time"),
+        (Self::Refused, 5, "the other side refused a message for good"),
+        (Self::SessionLost, 6, "session lost or forked"),
+    ];
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        if let Self::Signal(signal) = self {
+            // Ends the process as the signal would have; returns only if the signal cannot do that.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+            return ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX));
+        }
+        let number = Self::ALL.iter().find(|(exit, ..)| *exit == self).map_or(1, |(_, number, _)| *number);
+        ExitCode::from(number)
+    }
+}
+
+/// The status for the end of a command; an error is reported on the way.
+pub(super) fn of(result: anyhow::Result<Exit>) -> Exit {
+    match result {
+        Ok(exit) => exit,
+        Err(error) => {
+            report::error(&error);
+            status(&error)
+        }
+    }
+}
+
+fn status(error: &anyhow::Error) -> Exit {
+    error
+        .chain()
+        .find_map(|cause| {
+            let net = cause.downcast_ref::<net::Error>().map(of_net);
+            net.or_else(|| cause.downcast_ref::<service::Error>().and_then(of_service))
+        })
+        .unwrap_or(Exit::Failed)
+}
+
+fn of_net(error: &net::Error) -> Exit {
+    match error.kind() {
+        ErrorKind::Usage => Exit::Usage,
+        ErrorKind::Lookup | ErrorKind::System | ErrorKind::Timeout => Exit::Unreachable,
+    }
+}
+
+fn of_service(error: &service::Error) -> Option<Exit> {
+    Some(match error {
+        // Its cause is a `net::Error`, which decides.
+        service::Error::Net(_) => return None,
+        // A datagram that is refused tells only now that nobody was there.
+        service::Error::Unacknowledged { acknowledged: 0, why: Why::Lost(error), .. }
+            if error.raw_os_error() == Some(Errno::ECONNREFUSED as i32) =>
+        {
+            Exit::Unreachable
+        }
+        service::Error::Unacknowledged { .. } => Exit::Unacknowledged,
+        service::Error::Refused { .. } => Exit::Refused,
+        service::Error::Unsendable { .. } | service::Error::Local(_) => Exit::Failed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_status() {
+        let system = |errno: Errno| io::Error::from_raw_os_error(errno as i32);
+        let unacknowledged = |acknowledged, why| service::Error::Unacknowledged { sent: 2, acknowledged, why };
+        let table: [(anyhow::Error, Exit); 8] = [
+            (net::Error::usage("99999 is no port").into(), Exit::Usage),
+            (net::Error::lookup("look up", "no such host").into(), Exit::Unreachable),
+            (
+                service::Error::from(net::Error::system("connect", system(Errno::ECONNREFUSED))).into(),
+                Exit::Unreachable,
+            ),
+            (unacknowledged(1, Why::Closed).into(), Exit::Unacknowledged),
+            (unacknowledged(0, Why::Lost(system(Errno::ECONNREFUSED))).into(), Exit::Unreachable),
+            (unacknowledged(1, Why::Lost(system(Errno::ECONNREFUSED))).into(), Exit::Unacknowledged),
+            (service::Error::Refused { number: 1, reason: "no".into() }.into(), Exit::Refused),
+            (service::Error::Local(io::Error::other("disk")).into(), Exit::Failed),
+        ];
+        for (error, exit) in table {
+            assert_eq!(status(&error), exit, "{error}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Being a program: arguments, display, logging, exit statuses, signals.
+//!
+//! Knows how a user and a shell see it; what is done is done by [`crate::service`] and [`crate::net`]. One file a command.
+
+mod args;
+mod client;
+mod docs;
+mod exit;
+mod lookup;
+mod prompt;
+mod records;
+mod report;
+mod runtime;
+mod screen;
+mod server;
+mod try_out;
+
+pub use exit::Exit;
+
+use clap::FromArgMatches;
+
+/// Which of the three programs was started.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Program {
+    /// `wilco COMMAND`.
+    Wilco,
+    /// `server`, which is `wilco server`.
+    Server,
+    /// `client`, which is `wilco client`.
+    Client,
+}
+
+/// Runs a program with the arguments of this process, and gives the status that it ends with.
+pub fn run(program: Program) -> Exit {
+    match parse(program, std::env::args_os().collect()) {
+        Ok(command) => exit::of(dispatch(command)),
+        Err(error) => report::usage(&error, program),
+    }
+}
+
+fn parse(program: Program, arguments: Vec<std::ffi::OsString>) -> Result<args::Command, clap::Error> {
+    let mut command = args::definition(program);
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    match program {
+        Program::Wilco => args::Wilco::from_arg_matches(&matches).map(|wilco| wilco.command),
+        Program::Server => args::ServerArgs::from_arg_matches(&matches).map(args::Command::Server),
+        Program::Client => args::ClientArgs::from_arg_matches(&matches).map(args::Command::Client),
+    }
+}
+
+fn dispatch(command: args::Command) -> anyhow::Result<Exit> {
+    match command {
+        args::Command::Server(args) => server::run(args),
+        args::Command::Client(args) => client::run(args),
+        args::Command::Lookup(args) => lookup::run(args),
+        args::Command::Try(args) => try_out::run(args),
+        args::Command::Completions(args) => docs::completions(&args),
+        args::Command::Man(args) => docs::man(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_defined() {
+        args::Wilco::command().debug_assert();
+        args::definition(Program::Server).debug_assert();
+        args::definition(Program::Client).debug_assert();
+    }
+
+    #[test]
+    fn help_is_no_failure() {
+        let error = parse(Program::Client, vec!["client".into(), "--help".into()]).expect_err("help");
+        assert_eq!(error.kind(), ErrorKind::DisplayHelp);
+    }
+}

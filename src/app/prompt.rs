@@ -1,0 +1,99 @@
+//! The prompt: asking a person for a message, once or until the end of input.
+//!
+//! Apart from reading records, because a person is asked anew only when the last message was answered.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::mpsc as answers;
+use std::thread;
+
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{Config, Editor};
+use tokio::sync::mpsc;
+
+use crate::service::Batch;
+
+/// The words of the sockets tutorial.
+pub(super) const PROMPT: &str = "Please enter the message: ";
+
+/// How many lines of history are kept.
+const HISTORY: usize = 1000;
+
+/// What was typed at the prompt of an interactive client, and how it is told that it may ask again.
+pub(super) struct Typed {
+    pub(super) messages: mpsc::Receiver<Batch>,
+    pub(super) answered: answers::Sender<()>,
+}
+
+/// Asks for one message on the terminal. The receiver ends without one if there is none.
+pub(super) fn ask_once() -> mpsc::Receiver<Batch> {
+    let (sender, receiver) = mpsc::channel(1);
+    thread::spawn(move || {
+        show_prompt();
+        let mut line = Vec::new();
+        let read = io::stdin().lock().read_until(b'\n', &mut line);
+        if read.is_ok_and(|read| read == 0) {
+            // Ctrl-D leaves the cursor behind the prompt.
+            let _ = writeln!(io::stderr());
+            return;
+        }
+        let _ = sender.blocking_send(Batch::of(line.strip_suffix(b"\n").unwrap_or(&line)));
+    });
+    receiver
+}
+
+/// Asks for messages until the end of input, with line editing and a history that is kept between runs.
+pub(super) fn ask_on() -> rustyline::Result<Typed> {
+    let config = Config::builder().max_history_size(HISTORY)?.auto_add_history(true).build();
+    let mut editor: Editor<(), FileHistory> = Editor::with_config(config)?;
+    let history = history_file();
+    if let Some(path) = &history {
+        // The first time there is none.
+        let _ = editor.load_history(path);
+    }
+    let (sender, messages) = mpsc::channel(1);
+    let (answered, wait) = answers::channel();
+    thread::spawn(move || {
+        loop {
+            match editor.readline(PROMPT) {
+                Ok(line) => {
+                    if sender.blocking_send(Batch::of(line)).is_err() || wait.recv().is_err() {
+                        break;
+                    }
+                }
+                Err(ReadlineError::Interrupted) => {
+                    // Ctrl-C came as a key: it ends the program as it does elsewhere.
+                    let _ = signal_hook::low_level::raise(libc::SIGINT);
+                    break;
+                }
+                Err(_end_of_input) => break,
+            }
+        }
+        if let Some(path) = &history {
+            let saved = path.parent().map_or(Ok(()), std::fs::create_dir_all).map(|()| editor.save_history(path));
+            if let Err(error) = saved {
+                tracing::debug!("history: {error}");
+            }
+        }
+    });
+    Ok(Typed { messages, answered })
+}
+
+fn show_prompt() {
+    // On standard output, as the tutorial's client has it, unless that goes elsewhere: it is for messages only.
+    let shown = match io::stdout().is_terminal() {
+        true => write!(io::stdout(), "{PROMPT}").and_then(|()| io::stdout().flush()),
+        false => write!(io::stderr(), "{PROMPT}"),
+    };
+    if let Err(error) = shown {
+        tracing::debug!("prompt: {error}");
+    }
+}
+
+/// `$XDG_STATE_HOME/wilco/history`, or the same under `~/.local/state` (XDG Base Directory Specification).
+fn history_file() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("wilco").join("history"))
+}

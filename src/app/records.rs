@@ -1,0 +1,104 @@
+//! Standard input as messages: each of its records is one.
+//!
+//! Apart from the client, because reading a terminal, a pipe or a file blocks: it has a thread of its own, and a short queue
+//! so that it never reads far ahead of what can be sent.
+
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tokio::sync::mpsc;
+
+use crate::service::{Batch, READ_SIZE};
+use crate::wire::{Decoder, Framing};
+
+/// The longest record of standard input: it is held in memory until it is sent.
+pub(super) const MAX_RECORD: usize = 64 * 1024 * 1024;
+
+/// How many batches may wait to be sent.
+const QUEUE: usize = 4;
+
+/// Where a failure to read is kept until all that was read has been sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trouble(Arc<Mutex<Option<io::Error>>>);
+
+impl Trouble {
+    pub(super) fn take(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, error: io::Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
+
+/// Reads standard input from now on; its records come from the receiver.
+pub(super) fn read(framing: Framing) -> (mpsc::Receiver<Batch>, Trouble) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let trouble = Trouble::default();
+    let put = trouble.clone();
+    thread::spawn(move || {
+        if let Err(error) = read_records(&mut io::stdin().lock(), framing, |batch| sender.blocking_send(batch).is_ok())
+        {
+            put.put(error);
+        }
+    });
+    (receiver, trouble)
+}
+
+/// Reads to the end; `take` gives false when no more is wanted.
+fn read_records(input: &mut impl Read, framing: Framing, mut take: impl FnMut(Batch) -> bool) -> io::Result<()> {
+    let mut decoder = Decoder::new(framing, MAX_RECORD);
+    let mut left: Vec<u8> = Vec::new();
+    let too_long =
+        |error: crate::wire::Error| io::Error::new(io::ErrorKind::InvalidData, format!("standard input: {error}"));
+    loop {
+        let mut batch = Batch { bytes: std::mem::take(&mut left), spans: Vec::new() };
+        let filled = batch.bytes.len();
+        // A long record grows the buffer by its own size, so that it is not read in ever more pieces.
+        batch.bytes.resize(filled + READ_SIZE.max(filled), 0);
+        let read = loop {
+            match input.read(&mut batch.bytes[filled..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        batch.bytes.truncate(filled + read);
+        if read == 0 {
+            batch.spans.extend(decoder.finish(&batch.bytes).map_err(too_long)?);
+            take(batch);
+            return Ok(());
+        }
+        let decoded = decoder.decode(&batch.bytes, &mut batch.spans);
+        left.extend_from_slice(&batch.bytes[*decoded.as_ref().unwrap_or(&batch.bytes.len())..]);
+        if !batch.spans.is_empty() && !take(batch) {
+            return Ok(());
+        }
+        decoded.map_err(too_long)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(framing: Framing, input: &[u8]) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        let taken = read_records(&mut &*input, framing, |batch| {
+            records.extend(batch.iter().map(<[u8]>::to_vec));
+            true
+        });
+        taken.expect("records");
+        records
+    }
+
+    #[test]
+    fn each_record_is_a_message() {
+        assert_eq!(records(Framing::Line, b"one\ntwo"), [b"one", b"two"]);
+        assert_eq!(records(Framing::Line, b""), [] as [&[u8]; 0]);
+        assert_eq!(records(Framing::Nul, b"a\nb\0"), [b"a\nb"]);
+        assert_eq!(records(Framing::Whole, b"a\nb\n"), [b"a\nb\n"]);
+        let long = vec![b'x'; 3 * READ_SIZE];
+        assert_eq!(records(Framing::Line, &long), [long]);
+    }
+}

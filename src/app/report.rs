@@ -1,0 +1,118 @@
+//! What is said on standard error: failures, hints, notices and the trace of socket calls.
+//!
+//! Apart from the commands, so that everything a user reads there looks alike, and nothing of a peer's reaches a terminal as it is.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+use tracing::Event;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::net::{self, trace};
+
+use super::screen::escaped;
+use super::{Exit, Program, args};
+
+/// How much is said beside messages and failures.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Verbosity {
+    /// -1 for `-q`, else how often `-v` was given.
+    pub(super) level: i8,
+    /// Whether socket calls are shown.
+    pub(super) trace: bool,
+}
+
+impl Verbosity {
+    /// Whether more is said than what failed.
+    pub(super) fn says_notices(self) -> bool {
+        self.level >= 0
+    }
+}
+
+/// Shows what the layers below report, from now on and in the whole process.
+pub(super) fn start(verbosity: Verbosity) {
+    let most = match verbosity.level {
+        ..0 => LevelFilter::ERROR,
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    let calls = if verbosity.trace { LevelFilter::TRACE } else { LevelFilter::OFF };
+    let targets = Targets::new().with_target(env!("CARGO_PKG_NAME"), most).with_target(trace::TARGET, calls);
+    let lines = tracing_subscriber::fmt::layer().event_format(Line).with_writer(io::stderr);
+    // It can have been set only by an embedding test; then that one stays.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
+}
+
+/// Says that a command has failed: what, why, and on the next line what to do.
+pub(super) fn error(error: &anyhow::Error) {
+    line(&format!("{}: {error}", name()));
+    if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<net::Error>()?.hint().map(str::to_owned)) {
+        line(&format!("{}: {hint}", name()));
+    }
+}
+
+/// Says something that is no failure and is meant to be read.
+pub(super) fn notice(text: &str) {
+    line(text);
+}
+
+/// Help goes to standard output; a mistake in the arguments is one line, and what to type another.
+pub(super) fn usage(error: &clap::Error, program: Program) -> Exit {
+    if !error.use_stderr() {
+        // Whoever pipes help into `head` has seen enough.
+        let _ = error.print();
+        return Exit::Done;
+    }
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what = lines.next().unwrap_or_default().trim_start_matches("error: ");
+    let details: Vec<_> =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
+    line(&format!("{}: {} {}", name(), what, details.join(", ")).trim_end().to_owned());
+    line(&format!("{}: usage: {} (--help tells more)", name(), args::synopsis(program)));
+    Exit::Usage
+}
+
+/// The name that the program was called by, as the shell's other messages have it.
+fn name() -> String {
+    let called = std::env::args_os().next().unwrap_or_else(|| "wilco".into());
+    std::path::Path::new(&called).file_name().unwrap_or(&called).to_string_lossy().into_owned()
+}
+
+fn line(text: &str) {
+    // If standard error is closed there is nowhere left to say so.
+    let _ = writeln!(io::stderr(), "{}", shown(text));
+}
+
+/// Text as it may be written to standard error: a terminal gets nothing that it would obey.
+fn shown(text: &str) -> Cow<'_, str> {
+    if !io::stderr().is_terminal() {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = Vec::with_capacity(text.len());
+    escaped(text.as_bytes(), &mut safe);
+    Cow::Owned(String::from_utf8_lossy(&safe).into_owned())
+}
+
+/// An event of the layers below as one line: its text and nothing else.
+struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut text = String::new();
+        context.format_fields(Writer::new(&mut text), event)?;
+        writeln!(out, "{}", shown(&text))
+    }
+}

@@ -1,0 +1,186 @@
+//! Standard output: whole messages, escaped on a terminal, and never a thread of the runtime blocked for long.
+//!
+//! Apart from the handlers, because only a program knows where its output goes: to a terminal that obeys control bytes, to a
+//! file, to a pipe whose reader may be slow or gone.
+
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
+use tokio::sync::{Mutex, Notify};
+
+use crate::service::{BoxFuture, Screen};
+
+/// What may be written to a pipe that says it is writable, without blocking (pipe(7), `PIPE_BUF`).
+const WRITABLE: usize = 4096;
+
+/// Standard output as a screen for messages.
+#[derive(Debug)]
+pub(super) struct StandardOutput {
+    /// Held while something is written, so that messages never mix.
+    output: Mutex<OwnedFd>,
+    kind: Kind,
+    failure: OnceLock<io::Error>,
+    failed: Notify,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// A file or the null device: a write never waits for a reader.
+    File,
+    Pipe,
+    Terminal,
+}
+
+impl StandardOutput {
+    pub(super) fn open() -> io::Result<Arc<Self>> {
+        let stdout = io::stdout();
+        let file_type = SFlag::from_bits_truncate(fstat(&stdout)?.st_mode) & SFlag::S_IFMT;
+        let kind = match file_type {
+            _ if stdout.is_terminal() => Kind::Terminal,
+            SFlag::S_IFREG | SFlag::S_IFCHR | SFlag::S_IFBLK => Kind::File,
+            _ => Kind::Pipe,
+        };
+        Ok(Arc::new(Self {
+            output: Mutex::new(stdout.as_fd().try_clone_to_owned()?),
+            kind,
+            failure: OnceLock::new(),
+            failed: Notify::new(),
+        }))
+    }
+
+    /// Waits until something could not be written, and says why.
+    pub(super) async fn failed(&self) -> &io::Error {
+        loop {
+            let failed = self.failed.notified();
+            if let Some(error) = self.failure.get() {
+                return error;
+            }
+            failed.await;
+        }
+    }
+
+    async fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let output = self.output.lock().await;
+        if self.kind == Kind::File || (bytes.len() <= WRITABLE && is_writable(&output)) {
+            return write_all(&output, bytes);
+        }
+        let (writer, owned) = (output.try_clone()?, bytes.to_vec());
+        // The lock is kept until it is written, whoever else waits.
+        let written = tokio::task::spawn_blocking(move || write_all(&writer, &owned)).await;
+        drop(output);
+        written.map_err(io::Error::other)?
+    }
+}
+
+impl Screen for Arc<StandardOutput> {
+    fn show<'a>(&'a self, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            let written = match self.kind {
+                Kind::Terminal => {
+                    let mut safe = Vec::with_capacity(bytes.len());
+                    escaped(bytes, &mut safe);
+                    self.write(&safe).await
+                }
+                Kind::File | Kind::Pipe => self.write(bytes).await,
+            };
+            if let Err(error) = &written {
+                let _ = self.failure.set(io::Error::from(error.kind()));
+                self.failed.notify_waiters();
+            }
+            written
+        })
+    }
+}
+
+/// Appends bytes of a peer as a terminal may show them: text, tabs and newlines as they are (a carriage return before a
+/// newline is left out), everything that a terminal would obey, or that would deceive the eye, as `\x1b` or `\u{202e}`.
+pub(super) fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    let mut chunks = bytes.utf8_chunks().peekable();
+    while let Some(chunk) = chunks.next() {
+        let mut letters = chunk.valid().chars().peekable();
+        while let Some(letter) = letters.next() {
+            match letter {
+                '\n' | '\t' => out.push(letter as u8),
+                '\r' if letters.peek() == Some(&'\n') => {}
+                _ if letter.is_control() && letter.is_ascii() => {
+                    out.extend_from_slice(format!("\\x{:02x}", u32::from(letter)).as_bytes());
+                }
+                _ if letter.is_control() || deceives(letter) => {
+                    out.extend_from_slice(letter.escape_unicode().to_string().as_bytes());
+                }
+                _ => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        for byte in chunk.invalid() {
+            out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+        }
+    }
+}
+
+/// Characters that change the order in which text is shown, or that are not seen at all (Unicode TR 36).
+fn deceives(letter: char) -> bool {
+    matches!(letter,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+fn is_writable(output: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok()
+        && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT))
+}
+
+fn write_all(output: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(output, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(nix::errno::Errno::EINTR) => {}
+            // Somebody who shares this descriptor has made it non-blocking.
+            Err(nix::errno::Errno::EAGAIN) => {
+                let mut fds = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
+                poll(&mut fds, PollTimeout::NONE)?;
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes to standard output what a command that only asks has found. A reader that has gone has seen enough.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(text.len());
+    match io::stdout().is_terminal() {
+        true => escaped(text.as_bytes(), &mut bytes),
+        false => bytes.extend_from_slice(text.as_bytes()),
+    }
+    match io::stdout().write_all(&bytes).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_nothing_that_it_obeys() {
+        let table: [(&[u8], &str); 7] = [
+            (b"hello\tthere\n", "hello\tthere\n"),
+            (b"hello\r\n", "hello\n"),
+            (b"over\rwrite", "over\\x0dwrite"),
+            (b"\x1b[2J\x07\x7f\0", "\\x1b[2J\\x07\\x7f\\x00"),
+            ("\u{9b}31m caf\u{e9}".as_bytes(), "\\u{9b}31m caf\u{e9}"),
+            ("\u{202e}gpj.exe\u{200b}".as_bytes(), "\\u{202e}gpj.exe\\u{200b}"),
+            (b"\xff\xfeok", "\\xff\\xfeok"),
+        ];
+        for (bytes, shown) in table {
+            let mut out = Vec::new();
+            escaped(bytes, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), shown);
+        }
+    }
+}

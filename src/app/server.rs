@@ -1,0 +1,92 @@
+//! `server`: listens, displays each message and acknowledges it.
+
+use std::cell::Cell;
+use std::io;
+
+use crate::net::{Endpoint, ListenConfig, Listener};
+use crate::service::{Conversations, Display, Handler, Reply, Server, ServerConfig};
+
+use super::args::{self, ServerArgs};
+use super::runtime::{Signals, block_on};
+use super::screen::StandardOutput;
+use super::{Exit, report};
+
+pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
+    let verbosity = args.common.verbosity();
+    report::start(verbosity);
+    let endpoints = args::server_endpoints(&args.addresses)?;
+    let listening =
+        ListenConfig { family: args.common.family(), names: args.common.names(), ..ListenConfig::default() };
+    let config = ServerConfig {
+        framing: args.framing,
+        max_message: args.max_message,
+        acknowledgement: (!args.no_ack).then_some(args.ack),
+        conversations: if args.keep_open { Conversations::Many } else { Conversations::One },
+        ..ServerConfig::default()
+    };
+    block_on(async {
+        let mut signals = Signals::catch()?;
+        let screen = StandardOutput::open()?;
+        let listeners = listen(&endpoints, &listening).await?;
+        for name in listeners.iter().flat_map(Listener::names) {
+            if verbosity.says_notices() {
+                report::notice(&format!("listening on {name}"));
+            }
+        }
+        match args.reply {
+            Some(text) => serve(Reply(text.into()), config, listeners, &mut signals, &screen).await,
+            None => serve(Display(screen.clone()), config, listeners, &mut signals, &screen).await,
+        }
+    })
+}
+
+async fn listen(endpoints: &[Endpoint], config: &ListenConfig) -> anyhow::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for endpoint in endpoints {
+        listeners.push(config.listen(endpoint).await?);
+    }
+    Ok(listeners)
+}
+
+/// Serves until it is over or a signal comes; a second signal does not wait for what is in hand.
+async fn serve(
+    handler: impl Handler + 'static,
+    config: ServerConfig,
+    listeners: Vec<Listener>,
+    signals: &mut Signals,
+    screen: &StandardOutput,
+) -> anyhow::Result<Exit> {
+    let end = Cell::new(Exit::Done);
+    let (signalled, mut stop) = tokio::sync::oneshot::channel::<()>();
+    let mut signalled = Some(signalled);
+    let mut serving = std::pin::pin!(Server::new(handler, config).serve(listeners, async {
+        tokio::select! {
+            _ = &mut stop => {}
+            _ = screen.failed() => end.set(Exit::Failed),
+        }
+    }));
+    let served = loop {
+        tokio::select! {
+            served = &mut serving => break served?,
+            exit = signals.next() => match signalled.take() {
+                Some(signalled) => {
+                    end.set(exit);
+                    // It has ended by itself just now, then.
+                    let _ = signalled.send(());
+                }
+                None => return Ok(exit),
+            },
+        }
+    };
+    if served.cut_off > 0 {
+        report::notice(&format!("{} conversations were cut off: they took too long to end", served.cut_off));
+    }
+    if end.get() == Exit::Failed {
+        let error = screen.failed().await;
+        // A reader that has gone has seen enough.
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            anyhow::bail!("standard output: {error}");
+        }
+    }
+    Ok(end.get())
+}

@@ -1,0 +1,112 @@
+//! `try`: the exchange before one's eyes: a server and a client, two real processes, in one terminal.
+//!
+//! The client reads this terminal, or what is piped in; each line that either writes is marked with its side.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::args::TryArgs;
+use super::{Exit, screen};
+
+/// How long the server may take to say that it listens.
+const START: Duration = Duration::from_secs(10);
+
+const SERVER: &str = "server | ";
+const CLIENT: &str = "client | ";
+
+pub(super) fn run(args: TryArgs) -> anyhow::Result<Exit> {
+    let wilco = std::env::current_exe().context("find this program")?;
+    let trace = args.trace.then_some("--trace");
+    let mut server = start(&wilco, "server", Stdio::null(), ["localhost:0"].into_iter().chain(trace))?;
+    let (ready, listening) = mpsc::channel();
+    let mut marking = mark(&mut server, SERVER, move |line| {
+        if let Some(address) = line.strip_prefix("listening on tcp:") {
+            let _ = ready.send(address.rsplit(':').next().unwrap_or_default().to_owned());
+        }
+    });
+    let Ok(port) = listening.recv_timeout(START) else {
+        let _ = server.kill();
+        bail!("the server did not start");
+    };
+    let mut client = start(&wilco, "client", Stdio::inherit(), ["localhost", &port].into_iter().chain(trace))?;
+    marking.extend(mark(&mut client, CLIENT, |_| ()));
+    let sent = client.wait().context("wait for the client")?.success();
+    if !sent {
+        // Nobody will send it anything any more.
+        server.kill().context("end the server")?;
+    }
+    server.wait().context("wait for the server")?;
+    for side in marking {
+        let _ = side.join();
+    }
+    screen::print(BY_HAND)?;
+    Ok(if sent { Exit::Done } else { Exit::Failed })
+}
+
+const BY_HAND: &str = "
+That was one exchange between two processes. By hand, in two terminals:
+
+  target/debug/server 51717
+  target/debug/client localhost 51717
+";
+
+fn start<'a>(
+    wilco: &PathBuf,
+    side: &str,
+    input: Stdio,
+    arguments: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<Child> {
+    Command::new(wilco)
+        .arg(side)
+        .args(arguments)
+        .stdin(input)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("start the {side}"))
+}
+
+/// Shows both outputs of a process with a mark before each line, and hands each line of its standard error on.
+fn mark(child: &mut Child, mark: &'static str, seen: impl Fn(&str) + Send + 'static) -> Vec<thread::JoinHandle<()>> {
+    let mut threads = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        threads.push(thread::spawn(move || copy_marked(output, mark, &|_| ())));
+    }
+    if let Some(errors) = child.stderr.take() {
+        threads.push(thread::spawn(move || copy_marked(errors, mark, &seen)));
+    }
+    threads
+}
+
+fn copy_marked(from: impl Read, mark: &str, seen: &dyn Fn(&str)) {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    loop {
+        let Ok(available) = from.fill_buf() else { return };
+        if available.is_empty() {
+            return;
+        }
+        // A prompt has no newline, and is shown all the same.
+        let end = available.iter().position(|byte| *byte == b'\n').map_or(available.len(), |at| at + 1);
+        let piece = available[..end].to_vec();
+        from.consume(end);
+        let mut shown = if line.is_empty() { mark.as_bytes().to_vec() } else { Vec::new() };
+        shown.extend_from_slice(&piece);
+        let mut stdout = io::stdout().lock();
+        if stdout.write_all(&shown).and_then(|()| stdout.flush()).is_err() {
+            return;
+        }
+        drop(stdout);
+        line.extend_from_slice(&piece);
+        if line.ends_with(b"\n") {
+            seen(String::from_utf8_lossy(&line).trim_end());
+            line.clear();
+        }
+    }
+}
