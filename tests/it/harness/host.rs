@@ -1,0 +1,110 @@
+//! Two hosts on one cable: network namespaces joined by a pair of virtual interfaces.
+//!
+//! Apart, because this alone changes the machine the tests run on, and must leave nothing behind.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{is_root, skip};
+
+/// Which addresses the name `cheerios` has; both hosts always have both on their interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Families {
+    V4,
+    V6,
+    Both,
+}
+
+/// One of the two hosts. Programs run on it with `Launch::on`.
+#[derive(Debug)]
+pub(crate) struct Host {
+    namespace: String,
+    pub(crate) v4: &'static str,
+    pub(crate) v6: &'static str,
+}
+
+/// Two hosts: `cheerios`, known to both by that name, and `desk`. They are gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    pub(crate) cheerios: Host,
+    pub(crate) desk: Host,
+}
+
+impl Hosts {
+    /// Makes the two hosts, or skips the test `name` and returns `None` where that is not allowed.
+    pub(crate) fn new(name: &str, families: Families) -> Option<Hosts> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        if !is_root() {
+            skip(name, "network namespaces need root");
+            return None;
+        }
+        let own = format!("wilco-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        // Addresses set aside for documentation and for private use; each pair of hosts is alone with them.
+        let hosts = Hosts {
+            cheerios: Host::new(format!("{own}-cheerios"), "192.0.2.1", "fd00:51:717::1"),
+            desk: Host::new(format!("{own}-desk"), "192.0.2.2", "fd00:51:717::2"),
+        };
+        let (far, near) = (&hosts.cheerios, &hosts.desk);
+        ip(&["-n", &far.namespace, "link", "add", "eth0", "type", "veth", "peer", "eth0", "netns", &near.namespace]);
+        for host in [far, near] {
+            host.connect();
+            host.write_names(far, near, families);
+        }
+        Some(hosts)
+    }
+}
+
+impl Host {
+    fn new(namespace: String, v4: &'static str, v6: &'static str) -> Host {
+        ip(&["netns", "add", &namespace]);
+        Host { namespace, v4, v6 }
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn connect(&self) {
+        let Host { namespace, v4, v6 } = self;
+        ip(&["-n", namespace, "address", "add", &format!("{v4}/24"), "dev", "eth0"]);
+        // Without `nodad` the address could not be used for a second or two.
+        ip(&["-n", namespace, "address", "add", &format!("{v6}/64"), "dev", "eth0", "nodad"]);
+        ip(&["-n", namespace, "link", "set", "lo", "up"]);
+        ip(&["-n", namespace, "link", "set", "eth0", "up"]);
+    }
+
+    /// `ip netns exec` puts these files in the place of those of `/etc`. No other names exist: nobody waits for a
+    /// name server that cannot be reached.
+    fn write_names(&self, far: &Host, near: &Host, families: Families) {
+        let mut names = format!("127.0.0.1 localhost\n::1 localhost\n{} desk\n{} desk\n", near.v4, near.v6);
+        if families != Families::V6 {
+            names += &format!("{} cheerios\n", far.v4);
+        }
+        if families != Families::V4 {
+            names += &format!("{} cheerios\n", far.v6);
+        }
+        let directory = self.files();
+        fs::create_dir_all(&directory).expect("make the directory of a host's files");
+        fs::write(directory.join("hosts"), names).expect("write a host's list of names");
+        fs::write(directory.join("nsswitch.conf"), "hosts: files\n").expect("write where a host looks for names");
+    }
+
+    fn files(&self) -> PathBuf {
+        PathBuf::from("/etc/netns").join(&self.namespace)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.namespace]).output();
+        let _ = fs::remove_dir_all(self.files());
+    }
+}
+
+fn ip(arguments: &[&str]) {
+    let done = Command::new("ip").args(arguments).output().expect("run ip, which these tests need");
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "ip {}: {}", arguments.join(" "), told.trim());
+}

@@ -1,0 +1,15 @@
+//! The integration tests: the real programs, started as a user starts them, against each other and against others.
+//!
+//! One binary with a module a subject, because every module leans on the same harness and links only once.
+
+mod harness;
+
+mod docs;
+mod exchange;
+mod fixtures;
+mod framing;
+mod hosts;
+mod layers;
+mod serving;
+mod statuses;
+mod tutorial;
