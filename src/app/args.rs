@@ -258,6 +258,15 @@ pub(super) fn synopsis(program: Program) -> &'static str {
     }
 }
 
+/// What is missing where nothing was given.
+pub(super) fn missing(program: Program) -> &'static str {
+    match program {
+        Program::Wilco => "an argument is missing",
+        Program::Server => "a port or an address to listen on is missing",
+        Program::Client => "a host and a port, or an address, to connect to is missing",
+    }
+}
+
 /// The endpoints of a server.
 pub(super) fn server_endpoints(words: &[OsString]) -> Result<Vec<Endpoint>, Error> {
     words.iter().map(|word| text(word)?.parse()).collect()

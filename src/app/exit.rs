@@ -69,13 +69,11 @@ pub(super) fn of(result: anyhow::Result<Exit>) -> Exit {
 }
 
 fn status(error: &anyhow::Error) -> Exit {
-    error
-        .chain()
-        .find_map(|cause| {
-            let net = cause.downcast_ref::<net::Error>().map(of_net);
-            net.or_else(|| cause.downcast_ref::<service::Error>().and_then(of_service))
-        })
-        .unwrap_or(Exit::Failed)
+    match (report::net_error(error), error.downcast_ref::<service::Error>()) {
+        (Some(error), _) => of_net(error),
+        (_, Some(error)) => of_service(error),
+        _ => Exit::Failed,
+    }
 }
 
 fn of_net(error: &net::Error) -> Exit {
@@ -85,10 +83,9 @@ fn of_net(error: &net::Error) -> Exit {
     }
 }
 
-fn of_service(error: &service::Error) -> Option<Exit> {
-    Some(match error {
-        // Its cause is a `net::Error`, which decides.
-        service::Error::Net(_) => return None,
+fn of_service(error: &service::Error) -> Exit {
+    match error {
+        service::Error::Net(error) => of_net(error),
         // A datagram that is refused tells only now that nobody was there.
         service::Error::Unacknowledged { acknowledged: 0, why: Why::Lost(error), .. }
             if error.raw_os_error() == Some(Errno::ECONNREFUSED as i32) =>
@@ -98,7 +95,7 @@ fn of_service(error: &service::Error) -> Option<Exit> {
         service::Error::Unacknowledged { .. } => Exit::Unacknowledged,
         service::Error::Refused { .. } => Exit::Refused,
         service::Error::Unsendable { .. } | service::Error::Local(_) => Exit::Failed,
-    })
+    }
 }
 
 #[cfg(test)]

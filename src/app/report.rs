@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
+use clap::error::ErrorKind;
 use tracing::Event;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -16,6 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::net::{self, trace};
+use crate::service;
 
 use super::screen::escaped;
 use super::{Exit, Program, args};
@@ -51,12 +53,18 @@ pub(super) fn start(verbosity: Verbosity) {
     let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
 }
 
-/// Says that a command has failed: what, why, and on the next line what to do.
+/// Says that a command has failed: what, why, and what to do, in one line.
 pub(super) fn error(error: &anyhow::Error) {
-    line(&format!("{}: {error}", name()));
-    if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<net::Error>()?.hint().map(str::to_owned)) {
-        line(&format!("{}: {hint}", name()));
-    }
+    let hint = net_error(error).and_then(net::Error::hint).map(|hint| format!("; {hint}"));
+    line(&format!("{}: {error:#}{}", name(), hint.unwrap_or_default()));
+}
+
+/// The error of the socket layer that an error is, or is made from.
+pub(super) fn net_error(error: &anyhow::Error) -> Option<&net::Error> {
+    error.downcast_ref::<net::Error>().or_else(|| match error.downcast_ref::<service::Error>() {
+        Some(service::Error::Net(error)) => Some(error),
+        _ => None,
+    })
 }
 
 /// Says something that is no failure and is meant to be read.
@@ -72,12 +80,14 @@ pub(super) fn usage(error: &clap::Error, program: Program) -> Exit {
         return Exit::Done;
     }
     let text = error.render().to_string();
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let what = lines.next().unwrap_or_default().trim_start_matches("error: ");
-    let details: Vec<_> =
-        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
-    line(&format!("{}: {} {}", name(), what, details.join(", ")).trim_end().to_owned());
-    line(&format!("{}: usage: {} (--help tells more)", name(), args::synopsis(program)));
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said: Vec<_> = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
+    let what = match error.kind() {
+        ErrorKind::MissingRequiredArgument => args::missing(program).to_owned(),
+        ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
+        _ => said.join(" ").trim_start_matches("error: ").to_owned(),
+    };
+    line(&format!("{}: {what}; usage: {} (--help tells more)", name(), args::synopsis(program)));
     Exit::Usage
 }
 

@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use super::socket_file::SocketFile;
 use super::{Addr, Socket};
@@ -48,13 +48,8 @@ impl PacketSocket {
     /// # Errors
     /// As recv(2) has them; for UDP also that an earlier packet was refused.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<Packet> {
-        poll_fn(|cx| self.poll_recv(cx, buffer)).await
-    }
-
-    /// [`PacketSocket::recv`] for those who poll.
-    pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Packet>> {
-        let sent = ready!(self.socket.poll_recv_packet(cx, buffer))?;
-        Poll::Ready(Ok(Packet::new(sent, buffer.len())))
+        let sent = self.socket.recv_packet(buffer).await?;
+        Ok(Packet::new(sent, buffer.len()))
     }
 
     /// Receives a packet from anyone.
@@ -62,13 +57,8 @@ impl PacketSocket {
     /// # Errors
     /// As recvfrom(2) has them.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(Packet, Addr)> {
-        poll_fn(|cx| self.poll_recv_from(cx, buffer)).await
-    }
-
-    /// [`PacketSocket::recv_from`] for those who poll.
-    pub fn poll_recv_from(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(Packet, Addr)>> {
-        let (sent, from) = ready!(self.socket.poll_recv_from(cx, buffer))?;
-        Poll::Ready(Ok((Packet::new(sent, buffer.len()), from)))
+        let (sent, from) = self.socket.recv_from(buffer).await?;
+        Ok((Packet::new(sent, buffer.len()), from))
     }
 
     /// Sends one packet to the peer that the socket is connected to.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::Type;
 
 use super::endpoint::{Endpoint, Family, Port, Target};
-use super::{Addr, Error, Result, lookup};
+use super::{Addr, Error, ErrorKind, Result, lookup};
 
 /// What the addresses are wanted for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,7 +47,13 @@ pub async fn resolve(endpoint: &Endpoint, purpose: Purpose, family: Family, name
         Target::Vsock { cid, port, .. } => Ok(vec![Addr::Vsock { cid: *cid, port: *port }]),
         Target::Inet { socket_type, family: written, host, port } => {
             let family = narrowed(*written, family).map_err(|error| error.on(endpoint.name()))?;
-            let port = port_number(port, *socket_type, names).map_err(|error| error.on(endpoint.name()))?;
+            let port = match (port_number(port, *socket_type, names), port, host) {
+                (Err(error), Port::Service(word), None) if error.kind() == ErrorKind::Usage => {
+                    return Err(Error::usage(format!("`{word}` is no port and no service that is known"))
+                        .hinting(format!("a host needs a port beside it, as in {word} 51717")));
+                }
+                (port, ..) => port.map_err(|error| error.on(endpoint.name()))?,
+            };
             if port == 0 && purpose == Purpose::Connect {
                 return Err(Error::usage("port 0 is not one to connect to")
                     .on(endpoint.name())

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use socket2::{Domain, Protocol, SockAddr, Type};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::attributes::Attributes;
@@ -158,27 +159,25 @@ impl Socket {
     /// cut (`MSG_TRUNC`, recv(2)).
     ///
     /// # Errors
-    /// As recv(2) has them.
-    pub fn poll_recv_packet(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let received =
-            ready!(self.poll_read_io(cx, |socket| socket.recv_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)));
-        Poll::Ready(trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received))
+    /// As recv(2) has them; also one that came back for a packet sent before, such as a refusal.
+    pub async fn recv_packet(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let received = self.receive(|socket| socket.recv_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)).await;
+        trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received)
     }
 
-    /// Receives one packet and says whom it is from. The length is as for [`Socket::poll_recv_packet`].
+    /// Receives one packet and says whom it is from. The length is as for [`Socket::recv_packet`].
     ///
     /// # Errors
     /// As recvfrom(2) has them.
-    pub fn poll_recv_from(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, Addr)>> {
-        let received =
-            ready!(self.poll_read_io(cx, |socket| socket.recv_from_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)));
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Addr)> {
+        let received = self.receive(|socket| socket.recv_from_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)).await;
         let (length, from) = match received {
             Ok((length, from)) => (Ok(length), Addr::from_kernel(&from)),
             Err(error) => (Err(error), None),
         };
         let from = from.unwrap_or(Addr::Unix(UnixName::Unnamed));
         let length = trace::call(format_args!("recvfrom({}, {} bytes, {from})", self.fd(), buffer.len()), length)?;
-        Poll::Ready(Ok((length, from)))
+        Ok((length, from))
     }
 
     /// Sends one packet to an address: sendto(2).
@@ -275,6 +274,18 @@ impl Socket {
             let mut ready = ready!(self.io.poll_read_ready(cx))?;
             match ready.try_io(|io| uninterrupted(|| call(io.get_ref()))) {
                 Ok(result) => return Poll::Ready(result),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Makes a receiving call when there is something to receive, or an error: a refused datagram makes a socket neither
+    /// readable nor writable.
+    async fn receive<T>(&self, mut call: impl FnMut(&socket2::Socket) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            let mut ready = self.io.ready(Interest::READABLE | Interest::ERROR).await?;
+            match ready.try_io(|io| uninterrupted(|| call(io.get_ref()))) {
+                Ok(result) => return result,
                 Err(_would_block) => {}
             }
         }

@@ -9,13 +9,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, c_void, socklen_t};
 use socket2::SockAddr;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Registers a socket with the runtime, to be told when it is ready.
 pub(crate) fn watch(socket: socket2::Socket) -> io::Result<AsyncFd<socket2::Socket>> {
+    let interest = Interest::READABLE | Interest::WRITABLE | Interest::ERROR;
     // SAFETY: a `socket2::Socket` owns its descriptor, which stays the same and open until it is dropped, and the
     // `AsyncFd` owns the socket.
-    unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
+    unsafe { AsyncFd::register_with_interest(socket, interest) }.map_err(io::Error::from)
 }
 
 /// accept4(2) with both flags at once: without them every connection would cost two calls more.

@@ -116,11 +116,7 @@ async fn read_and_handle(
                 stopping = true;
                 continue;
             }
-            read = poll_fn(|cx| match inbox.poll_read(cx, stream) {
-                // Whoever stops still takes what has arrived, and then no more.
-                Poll::Pending if stopping => Poll::Ready(None),
-                polled => polled.map(Some),
-            }) => read,
+            read = unless_idle(poll_fn(|cx| inbox.poll_read(cx, stream)), stopping) => read,
             () = tokio::time::sleep(UNFINISHED_HINT), if hint_due => {
                 hinted = true;
                 tracing::warn!("{peer}: sent {} bytes of a message without its end", inbox.unfinished());
@@ -213,10 +209,7 @@ pub(super) async fn over_packets(
                 stopping = true;
                 continue;
             }
-            received = poll_fn(|cx| match socket.poll_recv(cx, &mut buffer) {
-                Poll::Pending if stopping => Poll::Ready(None),
-                polled => polled.map(Some),
-            }) => received,
+            received = unless_idle(socket.recv(&mut buffer), stopping) => received,
         };
         let packet = match received {
             // A packet of no bytes is the end of the connection.
@@ -241,6 +234,16 @@ pub(super) async fn over_packets(
         tracing::warn!("{peer}: {trouble}");
     }
     talk
+}
+
+/// Waits for input; a conversation that is `stopping` still takes what has arrived, and then no more.
+pub(super) async fn unless_idle<T>(input: impl Future<Output = T>, stopping: bool) -> Option<T> {
+    let mut input = pin!(input);
+    poll_fn(|cx| match input.as_mut().poll(cx) {
+        Poll::Pending if stopping => Poll::Ready(None),
+        polled => polled.map(Some),
+    })
+    .await
 }
 
 /// What a packet is answered with.

@@ -2,16 +2,15 @@
 //!
 //! Apart from conversations over connections: there is no beginning and no end, only messages and where they came from.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use super::Peer;
-use super::conversation::{Setting, answer_packet, packet_buffer};
+use super::conversation::{Setting, answer_packet, packet_buffer, unless_idle};
 use crate::net::{Addr, PacketSocket, plain};
 
 /// How long the peer of the one conversation must be silent for it to be over: datagrams have no end of their own.
@@ -41,10 +40,7 @@ pub(super) async fn serve(
                 stopping = true;
                 continue;
             }
-            received = poll_fn(|cx| match socket.poll_recv_from(cx, &mut buffer) {
-                Poll::Pending if stopping => Poll::Ready(None),
-                polled => polled.map(Some),
-            }) => received,
+            received = unless_idle(socket.recv_from(&mut buffer), stopping) => received,
             () = &mut silence, if first.is_some() => return Ok(handled),
         };
         let (packet, from) = match received {

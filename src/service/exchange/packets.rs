@@ -4,8 +4,9 @@
 //! so many may be on their way.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::task::Poll;
 
 use nix::errno::Errno;
@@ -100,8 +101,9 @@ impl OverPackets {
         let takes_more = !self.ended && self.queue.len() < QUEUE;
         let may_send = self.progress.outstanding() < self.window;
         let Self { socket, progress, queue, next, buffer, .. } = self;
+        let mut receiving = pin!(socket.recv(buffer));
         poll_fn(|cx| {
-            if let Poll::Ready(received) = socket.poll_recv(cx, buffer) {
+            if let Poll::Ready(received) = receiving.as_mut().poll(cx) {
                 return Poll::Ready(Event::Received(received));
             }
             if may_send
