@@ -7,7 +7,7 @@ use socket2::Type;
 
 use super::endpoint::{Endpoint, Target};
 use super::socket_file::probe;
-use super::{Addr, Error, UnixName, owners, scheme};
+use super::{Addr, Error, UnixName, endpoint, owners};
 
 /// Adds to an error of connecting what the user can do.
 pub(super) fn failed_connect(error: Error, endpoint: &Endpoint, tried: Type) -> Error {
@@ -24,7 +24,7 @@ pub(super) fn failed_connect(error: Error, endpoint: &Endpoint, tried: Type) -> 
         (Errno::ENOENT, ..) => error.hinting("there is no such socket file: start the server first, or check the path"),
         (Errno::ECONNREFUSED, _, Some(Addr::Inet(addr))) => match owners::other_type(&addr, tried) {
             Some(other) => {
-                let (has, use_it) = (type_name(other), scheme::written(&Addr::Inet(addr), other));
+                let (has, use_it) = (type_name(other), endpoint::written(&Addr::Inet(addr), other));
                 error.hinting(format!("a {has} socket is there: use {use_it}"))
             }
             None => error.hinting("nothing listens there: start the server first, or check host and port"),
@@ -84,7 +84,7 @@ fn wrong_unix_type(error: Error, name: &UnixName, tried: Type) -> Error {
         }),
         _ => None,
     });
-    let written = |socket_type| scheme::written(&Addr::Unix(name.clone()), socket_type);
+    let written = |socket_type| endpoint::written(&Addr::Unix(name.clone()), socket_type);
     match found {
         Some(other) => {
             Error::usage(format!("{} is a {} socket: use {}", written(tried), type_name(other), written(other)))

@@ -14,7 +14,7 @@ use socket2::Type;
 use super::endpoint::{Endpoint, Family, Target};
 use super::resolve::{Names, Purpose, resolve};
 use super::socket_file::SocketFile;
-use super::{Addr, BACKLOG, Connection, Error, PacketSocket, Result, Socket, explain, inherited, scheme};
+use super::{Addr, BACKLOG, Connection, Error, PacketSocket, Result, Socket, endpoint, explain, inherited};
 
 /// How often a free port is tried for that must be free on several addresses at once.
 const FREE_PORT_TRIES: usize = 16;
@@ -205,7 +205,7 @@ impl Listener {
     pub fn names(&self) -> Vec<String> {
         let name = |bound: &Bound| {
             let addr = bound.socket.local_addr().unwrap_or(Addr::Unix(super::UnixName::Unnamed));
-            scheme::written(&addr, bound.socket.socket_type())
+            endpoint::written(&addr, bound.socket.socket_type())
         };
         self.bound.iter().map(name).collect()
     }

@@ -4,8 +4,9 @@
 
 use socket2::Type;
 
-use super::endpoint::{Family, Target, is_service_name};
-use super::{Addr, Error, Result};
+use super::parse::is_service_name;
+use super::{Family, Target};
+use crate::net::{Addr, Error, Result};
 
 /// One scheme.
 #[derive(Debug)]
@@ -67,15 +68,17 @@ impl Scheme {
     /// Splits an address into its scheme and the rest. Without a scheme it is TCP, if it reads as a port, a service or
     /// `HOST:PORT`.
     pub(super) fn split(text: &str) -> Result<(&'static Scheme, &str)> {
-        if text == "-" {
-            return Ok((of_name("stdio")?, ""));
+        if let Some(rest) = text.strip_prefix('-').filter(|rest| rest.is_empty() || rest.starts_with('?')) {
+            return Ok((of_name("stdio")?, rest));
         }
         let word = text.split(['?', '/']).next().unwrap_or_default();
         let (word, rest) = word.split_once(':').map_or((word, None), |(word, _)| (word, Some(&text[word.len() + 1..])));
         if let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.name.eq_ignore_ascii_case(word)) {
             match rest {
                 Some(rest) => return Ok((scheme, rest.strip_prefix("//").unwrap_or(rest))),
-                None if matches!(scheme.form, Form::Systemd | Form::Stdio) => return Ok((scheme, &text[word.len()..])),
+                None if matches!(scheme.form, Form::Systemd | Form::Stdio) && !text.starts_with(&format!("{word}/")) => {
+                    return Ok((scheme, &text[word.len()..]));
+                }
                 None => {}
             }
         }
@@ -141,7 +144,7 @@ fn unknown(name: &str) -> Error {
 }
 
 /// An address as a user would write it for a socket of that type: `tcp:[::]:51717`, `unix-dgram:/run/x`.
-pub(super) fn written(addr: &Addr, socket_type: Type) -> String {
+pub(in crate::net) fn written(addr: &Addr, socket_type: Type) -> String {
     let form = match addr {
         Addr::Inet(_) => Form::Inet(socket_type, Family::Any),
         Addr::Unix(_) => Form::Unix(socket_type),
