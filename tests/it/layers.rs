@@ -177,7 +177,7 @@ fn made_up_violations_are_caught() {
         ("src/wire/sender.rs", "let x = wilco::net::Endpoint::new();"),
         ("src/wire/sender.rs", "use self::super::super::{seq, net};"),
     ] {
-        assert_eq!(violations(file, text, root).len(), 1, "in {file}: {text}");
+        assert!(!violations(file, text, root).is_empty(), "in {file}: {text}");
     }
 }
 

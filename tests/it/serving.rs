@@ -107,17 +107,18 @@ impl AtWork {
         self.server.signal(Signal::SIGTERM);
         while Launch::command("nc", ["-z", "localhost", &port]).start().wait().status.success() {}
     }
+}
 
-    fn finish(&mut self) {
-        self.go.write_all(b"well done\n").expect("let the command finish");
-    }
+/// Lets the command that reads from the pipe go on.
+fn finish(mut go: &File) {
+    go.write_all(b"well done\n").expect("let the command finish");
 }
 
 #[test]
 fn a_signal_lets_work_in_hand_be_finished() {
-    let mut work = AtWork::new();
+    let work = AtWork::new();
     work.stop();
-    work.finish();
+    finish(&work.go);
     let done = work.client.wait();
     expect_success(&done);
     assert_eq!(done.stdout, "well done\n");
@@ -126,14 +127,14 @@ fn a_signal_lets_work_in_hand_be_finished() {
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    let mut work = AtWork::new();
+    let work = AtWork::new();
     work.stop();
     work.server.signal(Signal::SIGTERM);
     work.server.wait_for_exit();
     let done = work.client.wait();
     assert!(!done.status.success(), "never acknowledged: {}", done.report());
     // The command may have outlived the server.
-    work.finish();
+    finish(&work.go);
     expect_signal(&work.server.wait(), Signal::SIGTERM);
 }
 

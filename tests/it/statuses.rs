@@ -73,7 +73,7 @@ fn an_unknown_scheme_is_2_with_the_possible_ones() {
 #[test]
 fn an_impossible_combination_is_2() {
     expect_usage_error(&client(&["tls+udp:localhost:1"]), &["tls"]);
-    expect_usage_error(&server(&["udp:0", "--framing", "nul"]), &["framing"]);
+    expect_usage_error(&server(&["tls+udp:0"]), &["tls"]);
 }
 
 #[test]
