@@ -136,6 +136,9 @@ pub(super) struct ClientArgs {
     /// Ask for messages until the end of input, with line editing and history
     #[arg(short, long)]
     pub(super) interactive: bool,
+    /// Expect no acknowledgements: status 0 then only means that all was sent and the other side ended in order
+    #[arg(long)]
+    pub(super) no_ack: bool,
     /// How long to wait for an acknowledgement
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WILCO_TIMEOUT", value_parser = time)]
     pub(super) timeout: Duration,

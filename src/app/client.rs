@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::net::{Connector, Error};
-use crate::service::{Batch, ClientConfig, Exchange, Reach, Screen, Step, Summary};
+use crate::service::{Acknowledgements, Batch, ClientConfig, Exchange, Reach, Screen, Step, Summary};
 use crate::wire::Framing;
 
 use super::args::{self, ClientArgs};
@@ -37,7 +37,12 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
         wait: args.wait.map(|wait| wait.unwrap_or(Duration::MAX)),
         retries: args.retry,
     };
-    let config = ClientConfig { framing: args.framing, timeout: args.timeout, ..ClientConfig::default() };
+    let config = ClientConfig {
+        framing: args.framing,
+        acknowledgements: if args.no_ack { Acknowledgements::NotExpected } else { Acknowledgements::Awaited },
+        timeout: args.timeout,
+        ..ClientConfig::default()
+    };
     block_on(async {
         let mut signals = Signals::catch()?;
         let mut summary = Summary::default();

@@ -65,8 +65,10 @@ fn read_records(input: &mut impl Read, framing: Framing, mut take: impl FnMut(Ba
         };
         batch.bytes.truncate(filled + read);
         if read == 0 {
-            batch.spans.extend(decoder.finish(&batch.bytes).map_err(too_long)?);
-            take(batch);
+            if let Some(last) = decoder.finish(&batch.bytes).map_err(too_long)? {
+                batch.spans.push(last);
+                take(batch);
+            }
             return Ok(());
         }
         let decoded = decoder.decode(&batch.bytes, &mut batch.spans);

@@ -44,6 +44,10 @@ pub async fn resolve(endpoint: &Endpoint, purpose: Purpose, family: Family, name
                 .on(endpoint.name())
                 .hinting("write the number of the machine: 2 is the host, 1 this machine"))
         }
+        // Port 0 takes a free one, as in the Internet domain; vsock(7) has another number for that.
+        Target::Vsock { cid, port: 0, .. } if purpose == Purpose::Listen => {
+            Ok(vec![Addr::Vsock { cid: *cid, port: libc::VMADDR_PORT_ANY }])
+        }
         Target::Vsock { cid, port, .. } => Ok(vec![Addr::Vsock { cid: *cid, port: *port }]),
         Target::Inet { socket_type, family: written, host, port } => {
             let family = narrowed(*written, family).map_err(|error| error.on(endpoint.name()))?;

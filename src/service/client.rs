@@ -23,6 +23,8 @@ pub const DATAGRAM_WINDOW: u64 = 32;
 pub struct ClientConfig {
     /// How messages, and the answers, are told apart in streams.
     pub framing: Framing,
+    /// Whether each message is to be acknowledged.
+    pub acknowledgements: Acknowledgements,
     /// How long to wait with nothing acknowledged. Default [`ACKNOWLEDGEMENT_TIMEOUT`].
     pub timeout: Duration,
     /// The silence that ends an answer without a delimiter. Default [`QUIET`].
@@ -33,8 +35,25 @@ pub struct ClientConfig {
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { framing: Framing::Line, timeout: ACKNOWLEDGEMENT_TIMEOUT, quiet: QUIET, max_answer: None }
+        Self {
+            framing: Framing::Line,
+            acknowledgements: Acknowledgements::Awaited,
+            timeout: ACKNOWLEDGEMENT_TIMEOUT,
+            quiet: QUIET,
+            max_answer: None,
+        }
     }
+}
+
+/// Whether a client waits for acknowledgements.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Acknowledgements {
+    /// Each message must be answered.
+    #[default]
+    Awaited,
+    /// The server is known to answer nothing: what is sent counts when the other side has ended the connection in order after
+    /// it. That it was read is not known.
+    NotExpected,
 }
 
 /// What is known of a message that was sent: its acknowledgement.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::server::ServerConfig;
+use super::server::{Conversations, ServerConfig};
 use super::workspace::{Inbox, READ_SIZE};
 use super::{Handler, Messages, Outcome, Peer};
 use crate::net::{Packet, PacketSocket, Stream, plain};
@@ -34,6 +34,8 @@ pub(super) struct Setting {
     pub(super) handler: Arc<dyn Handler>,
     framing: Framing,
     pub(super) max_message: usize,
+    /// Whether a conversation is over with its first message, as with the tutorial's server, which reads once.
+    only_first: bool,
     /// The acknowledgement of a stream as it is sent, with its delimiter.
     stream_acknowledgement: Vec<u8>,
     /// The acknowledgement of a packet.
@@ -51,6 +53,7 @@ impl Setting {
             handler,
             framing,
             max_message: config.max_message.unwrap_or(framing.default_limit()),
+            only_first: framing == Framing::Read && config.conversations == Conversations::One,
             stream_acknowledgement,
             packet_acknowledgement: config.acknowledgement.as_ref().map(|text| format!("{text}\n").into()),
         }
@@ -134,7 +137,7 @@ async fn read_and_handle(
         if let Err(error) = decoded {
             return refuse(setting, stream, peer, error, talk).await;
         }
-        if end || !go_on {
+        if end || !go_on || (setting.only_first && talk.had_message) {
             break;
         }
         inbox.handled();

@@ -50,7 +50,7 @@ pub enum Error {
 #[derive(Debug, Error)]
 pub enum Why {
     /// None came in time.
-    #[error("no acknowledgement within {0:?}")]
+    #[error("nothing came within {0:?}")]
     Timeout(std::time::Duration),
     /// The other side ended the connection.
     #[error("the other side has closed the connection")]

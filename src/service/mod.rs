@@ -14,7 +14,9 @@ mod reach;
 mod server;
 mod workspace;
 
-pub use client::{ACKNOWLEDGEMENT_TIMEOUT, Client, ClientConfig, DATAGRAM_WINDOW, How, QUIET, Receipt};
+pub use client::{
+    ACKNOWLEDGEMENT_TIMEOUT, Acknowledgements, Client, ClientConfig, DATAGRAM_WINDOW, How, QUIET, Receipt,
+};
 pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
 pub use handler::{BoxFuture, Display, Handler, Reply, Screen};

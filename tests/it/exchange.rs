@@ -128,7 +128,10 @@ fn no_input_is_no_message() {
     let done = Launch::client(["localhost", &port]).no_input().start().wait();
     expect_success(&done);
     assert_eq!(done.stdout, "");
-    expect_shown(server, "");
+    // A connection without a message, such as that of a port scanner, is no conversation: the server waits for one.
+    let done = Launch::client(["localhost", &port, "-m", "hello"]).no_input().start().wait();
+    expect_success(&done);
+    expect_shown(server, "hello\n");
 }
 
 #[test]

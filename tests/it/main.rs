@@ -11,5 +11,6 @@ mod framing;
 mod hosts;
 mod layers;
 mod serving;
+mod sockets;
 mod statuses;
 mod tutorial;

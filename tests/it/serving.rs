@@ -4,8 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt;
 
+use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -79,26 +82,30 @@ fn a_signal_ends_a_server_nobody_came_to() {
     expect_signal(&server.wait(), Signal::SIGTERM);
 }
 
-/// A server at work on a message: its command has started and goes on when `finish` is called.
+/// A server at work on a message that it cannot display yet: its standard output is a pipe that is full.
 struct AtWork {
     server: Program,
-    client: Program,
-    go: File,
+    client: TcpStream,
+    output: File,
     _directory: tempfile::TempDir,
 }
 
 impl AtWork {
     fn new() -> AtWork {
         let directory = tempfile::tempdir().expect("make a temporary directory");
-        let path = directory.path().join("go");
+        let path = directory.path().join("output");
         mkfifo(&path, Mode::S_IRWXU).expect("make a pipe with a name");
-        // Open at both ends, so that neither the test nor the command waits for the other to open it.
-        let go = File::options().read(true).write(true).open(&path).expect("open the pipe with a name");
-        let work = "echo at work >&2; read line <go; echo \"$line\"";
-        let server = Launch::server(["0", "-k", "--sh", "--run", work]).directory(directory.path()).start();
-        let client = Launch::client(["localhost", &server.port(), "-m", "hello"]).no_input().start();
-        server.wait_for_stderr("at work");
-        AtWork { server, client, go, _directory: directory }
+        // Open at both ends, so that neither the test nor the server waits for the other to open it.
+        let output = File::options().read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path);
+        let mut output = output.expect("open the pipe with a name");
+        while output.write(&[b'.'; 4096]).is_ok() {}
+        let script = "exec \"$0\" 0 -k >output";
+        let server = Launch::command("bash", ["-c", script, env!("CARGO_BIN_EXE_server")]).directory(directory.path());
+        let server = server.start();
+        let mut client = TcpStream::connect(("localhost", server.port().parse().expect("a port"))).expect("connect");
+        // On loopback what was written has arrived.
+        client.write_all(b"hello\n").expect("send the message");
+        AtWork { server, client, output, _directory: directory }
     }
 
     /// Asks the server to stop, and returns when it has begun to: it no longer listens.
@@ -109,33 +116,37 @@ impl AtWork {
     }
 }
 
-/// Lets the command that reads from the pipe go on.
-fn finish(mut go: &File) {
-    go.write_all(b"well done\n").expect("let the command finish");
-}
-
 #[test]
 fn a_signal_lets_work_in_hand_be_finished() {
-    let work = AtWork::new();
+    let mut work = AtWork::new();
     work.stop();
-    finish(&work.go);
-    let done = work.client.wait();
-    expect_success(&done);
-    assert_eq!(done.stdout, "well done\n");
+    let reader = std::thread::spawn(move || {
+        let mut shown = Vec::new();
+        let mut piece = [0; 4096];
+        while !shown.ends_with(b"hello\n") {
+            match work.output.read(&mut piece) {
+                Ok(read) => shown.extend_from_slice(&piece[..read]),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+            }
+        }
+    });
+    let mut answer = String::new();
+    work.client.read_to_string(&mut answer).expect("read the answer to the end");
+    assert_eq!(answer, "I got your message\n");
+    reader.join().expect("the message was displayed");
     expect_signal(&work.server.wait(), Signal::SIGTERM);
 }
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    let work = AtWork::new();
+    let mut work = AtWork::new();
     work.stop();
     work.server.signal(Signal::SIGTERM);
-    work.server.wait_for_exit();
-    let done = work.client.wait();
-    assert!(!done.status.success(), "never acknowledged: {}", done.report());
-    // The command may have outlived the server.
-    finish(&work.go);
     expect_signal(&work.server.wait(), Signal::SIGTERM);
+    let mut answer = Vec::new();
+    // A reset or an end: either way no acknowledgement.
+    let _ = work.client.read_to_end(&mut answer);
+    assert_eq!(answer, b"");
 }
 
 #[test]

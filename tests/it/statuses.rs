@@ -66,7 +66,7 @@ fn a_wrong_port_is_2() {
 
 #[test]
 fn an_unknown_scheme_is_2_with_the_possible_ones() {
-    expect_usage_error(&server(&["carrier-pigeon:51717"]), &["carrier-pigeon", "tcp", "udp", "unix"]);
+    expect_usage_error(&server(&["carrier-pigeon:coop:51717"]), &["carrier-pigeon", "tcp", "udp", "unix"]);
     expect_usage_error(&client(&["carrier-pigeon://coop:1"]), &["carrier-pigeon", "tcp", "udp", "unix"]);
 }
 
@@ -171,9 +171,9 @@ fn an_answer_without_a_newline_ends_with_silence() {
 
 #[test]
 fn a_refusal_is_5() {
-    let server = Launch::server(["0", "-k", "--run", "exit 65", "--sh"]).start();
+    let server = Launch::server(["0", "-k", "--max-message", "4"]).start();
     let done = client(&["localhost", &server.port(), "-m", "hello"]);
-    expect_error(&done, 5, &["refuse"]);
+    expect_error(&done, 5, &["refuse", "4 bytes"]);
 }
 
 #[test]

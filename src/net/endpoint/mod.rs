@@ -129,7 +129,7 @@ impl fmt::Display for Target {
             Self::Inet { host: Some(host), port, .. } if host.contains(':') => write!(f, "{name}:[{host}]:{port}"),
             Self::Inet { host: Some(host), port, .. } => write!(f, "{name}:{host}:{port}"),
             Self::Inet { host: None, port, .. } => write!(f, "{name}:{port}"),
-            Self::Unix { name: unix, .. } => write!(f, "{name}:{unix}"),
+            Self::Unix { name: unix, .. } => write!(f, "{name}:{}{unix}", slashes(&unix.to_string())),
             Self::Vsock { cid, port, .. } => write!(f, "{name}:{}:{port}", Cid(*cid)),
             Self::Fd(fd) => write!(f, "{name}:{fd}"),
             Self::Systemd(Some(socket)) => write!(f, "{name}:{socket}"),
@@ -137,7 +137,8 @@ impl fmt::Display for Target {
             Self::Stdio => f.write_str("-"),
             Self::Exec(command) => write!(f, "{name}:{command}"),
             Self::File(path) => {
-                write!(f, "{name}:{}", percent::Encoded(path.as_os_str().as_bytes()))
+                let path = percent::Encoded(path.as_os_str().as_bytes()).to_string();
+                write!(f, "{name}:{}{path}", slashes(&path))
             }
         }
     }
@@ -150,6 +151,11 @@ impl fmt::Display for Port {
             Self::Service(name) => f.write_str(name),
         }
     }
+}
+
+/// What must be written before a path that begins with two slashes, which would be taken for those of `scheme://`.
+fn slashes(path: &str) -> &'static str {
+    if path.starts_with("//") { "//" } else { "" }
 }
 
 #[cfg(test)]

@@ -75,8 +75,12 @@ impl Scheme {
         let (word, rest) = word.split_once(':').map_or((word, None), |(word, _)| (word, Some(&text[word.len() + 1..])));
         if let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.name.eq_ignore_ascii_case(word)) {
             match rest {
+                // A command is taken as it is written; elsewhere `scheme://` is the same as `scheme:`.
+                Some(rest) if scheme.form == Form::Exec => return Ok((scheme, rest)),
                 Some(rest) => return Ok((scheme, rest.strip_prefix("//").unwrap_or(rest))),
-                None if matches!(scheme.form, Form::Systemd | Form::Stdio) && !text.starts_with(&format!("{word}/")) => {
+                None if matches!(scheme.form, Form::Systemd | Form::Stdio)
+                    && !text.starts_with(&format!("{word}/")) =>
+                {
                     return Ok((scheme, &text[word.len()..]));
                 }
                 None => {}
@@ -84,10 +88,13 @@ impl Scheme {
         }
         let tcp = of_name("tcp")?;
         let after_word = rest.unwrap_or_default();
-        // `sctp:host:80` and `http://host` name a scheme; `cheerios:80` a host.
+        // `sctp:host:80`, `http://host` and `tls+udp:80` name a scheme; `cheerios:80` a host.
         let names_a_scheme = is_service_name(word)
             && rest.is_some()
-            && (after_word.starts_with("//") || after_word.contains(':') || after_word.starts_with(['/', '@', '[']));
+            && (word.contains('+')
+                || after_word.starts_with("//")
+                || after_word.contains(':')
+                || after_word.starts_with(['/', '@', '[']));
         if names_a_scheme {
             return Err(unknown(word));
         }

@@ -28,6 +28,8 @@ fn each_way_of_writing_has_its_full_form() {
         ("unix:/run/x", "unix:/run/x"),
         ("unix:///run/x", "unix:/run/x"),
         ("unix:x", "unix:x"),
+        ("unix:////run/x", "unix:////run/x"),
+        ("exec://bin/true", "exec://bin/true"),
         ("unix-dgram:@name", "unix-dgram:@name"),
         ("unix-seqpacket:./@name", "unix-seqpacket:./@name"),
         ("unix:%40name", "unix:%40name"),

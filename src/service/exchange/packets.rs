@@ -50,7 +50,7 @@ impl OverPackets {
         let buffer = vec![0; config.max_answer.filter(|limit| *limit > 0).unwrap_or(READ_SIZE)];
         Self {
             socket,
-            progress: Progress::new(config.timeout),
+            progress: Progress::new(&config),
             window,
             queue: VecDeque::new(),
             next: 0,
@@ -122,7 +122,7 @@ impl OverPackets {
             if takes_more && let Poll::Ready(batch) = source.poll_next(cx) {
                 return Poll::Ready(Event::Next(batch));
             }
-            progress.poll_overdue(cx, None).map(|_| Event::Overdue)
+            progress.poll_overdue(cx, false, None).map(|_| Event::Overdue)
         })
         .await
     }

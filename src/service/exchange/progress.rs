@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::service::error::Why;
-use crate::service::{Error, Messages, Result};
+use crate::service::{Acknowledgements, ClientConfig, Error, Messages, Result};
 use crate::wire::{Span, plain};
 
 /// The counts of an exchange.
@@ -29,17 +29,19 @@ pub struct Summary {
 pub(super) struct Progress {
     summary: Summary,
     first_refusal: Option<(u64, String)>,
+    awaited: Acknowledgements,
     timeout: Duration,
     last: Instant,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl Progress {
-    pub(super) fn new(timeout: Duration) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(config: &ClientConfig) -> Self {
+        let (now, timeout) = (Instant::now(), config.timeout);
         Self {
             summary: Summary::default(),
             first_refusal: None,
+            awaited: config.acknowledgements,
             timeout,
             last: now,
             alarm: Box::pin(sleep_until(now + timeout)),
@@ -52,7 +54,10 @@ impl Progress {
 
     /// Messages that have not been answered yet.
     pub(super) fn outstanding(&self) -> u64 {
-        self.summary.sent - self.answered()
+        match self.awaited {
+            Acknowledgements::Awaited => self.summary.sent - self.answered(),
+            Acknowledgements::NotExpected => 0,
+        }
     }
 
     /// Notes messages that are on their way.
@@ -114,11 +119,11 @@ impl Progress {
         Error::Unsendable { number, reason: reason.into() }
     }
 
-    /// Wakes when an answer is overdue: `timeout` after the last progress, if anything is outstanding. `quiet`, where given, is
-    /// an earlier time to wake at.
-    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>, quiet: Option<Instant>) -> Poll<Overdue> {
+    /// Wakes when an answer is overdue: `timeout` after the last progress, if anything is outstanding, or `waits` says that the
+    /// other side is waited for. `quiet`, where given, is an earlier time to wake at.
+    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>, waits: bool, quiet: Option<Instant>) -> Poll<Overdue> {
         loop {
-            let overdue = (self.outstanding() > 0).then(|| self.last + self.timeout);
+            let overdue = (waits || self.outstanding() > 0).then(|| self.last + self.timeout);
             let Some(due) = [overdue, quiet].into_iter().flatten().min() else { return Poll::Pending };
             let now = Instant::now();
             if quiet.is_some_and(|quiet| quiet <= now) {

@@ -15,7 +15,7 @@ use super::{Source, Step};
 use crate::net::Stream;
 use crate::service::error::Why;
 use crate::service::workspace::{Inbox, READ_SIZE};
-use crate::service::{Batch, ClientConfig, Error, Messages, Result};
+use crate::service::{Acknowledgements, Batch, ClientConfig, Error, Messages, Result};
 use crate::wire::{Framing, Span};
 
 /// Messages are taken from the source while less than this many bytes wait to be written.
@@ -64,7 +64,7 @@ impl OverStream {
         let max_answer = config.max_answer.unwrap_or(framing.default_limit());
         Self {
             stream,
-            progress: Progress::new(config.timeout),
+            progress: Progress::new(&config),
             inbox: Inbox::new(framing, max_answer),
             config,
             shown: Vec::new(),
@@ -94,10 +94,18 @@ impl OverStream {
             if let Some(end) = self.end(source).await {
                 return end.map(|()| Step::Done);
             }
+            if self.tells_the_end() {
+                self.sending = Flow::Ended;
+                // If the other side has gone, reading will tell.
+                let _ = self.stream.shutdown().await;
+            }
             match self.event(source).await {
                 Event::Next(Some(batch)) => self.enqueue(&batch)?,
                 Event::Next(None) => self.source = Flow::Ended,
-                Event::Wrote(Ok(written)) => self.wrote(written).await,
+                Event::Wrote(Ok(written)) => {
+                    self.written += written;
+                    self.progress.moved();
+                }
                 Event::Wrote(Err(error)) => {
                     // An answer may be waiting all the same: it is read before anything is said.
                     self.sending = Flow::Ended;
@@ -148,7 +156,9 @@ impl OverStream {
             }
             // What is there to be sent and cannot be any more was not delivered.
             let left = poll_fn(|cx| Poll::Ready(source.poll_next(cx))).await;
-            if let Poll::Ready(Some(batch)) = left {
+            if let Poll::Ready(Some(batch)) = left
+                && !batch.spans.is_empty()
+            {
                 self.progress.sent(batch.spans.len());
                 return Some(Err(self.progress.unacknowledged(Why::Closed)));
             }
@@ -160,12 +170,27 @@ impl OverStream {
             }
             return Some(self.progress.verdict());
         }
-        let all_sent = self.source == Flow::Ended && self.written == self.queue.len();
-        (all_sent && !outstanding).then(|| self.progress.verdict())
+        (self.all_sent() && !outstanding && !self.waits_for_the_end()).then(|| self.progress.verdict())
+    }
+
+    fn all_sent(&self) -> bool {
+        self.source == Flow::Ended && self.written == self.queue.len()
+    }
+
+    /// Without acknowledgements only an orderly end tells that the connection was not lost with what was sent.
+    fn waits_for_the_end(&self) -> bool {
+        self.config.acknowledgements == Acknowledgements::NotExpected && self.all_sent()
+    }
+
+    /// Whether the end of the sending direction is to be told: it is the end of the message, or what is waited for.
+    fn tells_the_end(&self) -> bool {
+        self.sending == Flow::Open
+            && self.all_sent()
+            && (self.config.framing == Framing::Whole || self.config.acknowledgements == Acknowledgements::NotExpected)
     }
 
     async fn event(&mut self, source: &mut impl Source) -> Event {
-        let quiet = self.quiet();
+        let (quiet, ends) = (self.quiet(), self.waits_for_the_end());
         let Self { stream, progress, inbox, queue, written, .. } = self;
         let (takes_more, writes) = (
             self.source == Flow::Open && self.sending == Flow::Open && queue.len() - *written < QUEUE,
@@ -182,7 +207,7 @@ impl OverStream {
             if writes && let Poll::Ready(wrote) = Pin::new(&mut *stream).poll_write(cx, &queue[*written..]) {
                 return Poll::Ready(Event::Wrote(wrote));
             }
-            progress.poll_overdue(cx, quiet).map(Event::Due)
+            progress.poll_overdue(cx, ends, quiet).map(Event::Due)
         })
         .await
     }
@@ -214,15 +239,6 @@ impl OverStream {
         }
         self.progress.sent(batch.spans.len());
         Ok(())
-    }
-
-    async fn wrote(&mut self, written: usize) {
-        self.written += written;
-        self.progress.moved();
-        if self.config.framing == Framing::Whole && self.written == self.queue.len() && self.source == Flow::Ended {
-            // The end of the stream is the end of the message.
-            let _ = self.stream.shutdown().await;
-        }
     }
 
     fn take_answers(&mut self) {
