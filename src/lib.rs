@@ -47,6 +47,8 @@
 //! - [`net`]: the socket interface; knows nothing of messages
 
 pub mod app;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod net;
 pub mod service;
 pub mod wire;

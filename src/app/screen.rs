@@ -98,8 +98,7 @@ impl Screen for Arc<StandardOutput> {
 /// Appends bytes of a peer as a terminal may show them: text, tabs and newlines as they are (a carriage return before a
 /// newline is left out), everything that a terminal would obey, or that would deceive the eye, as `\x1b` or `\u{202e}`.
 pub(super) fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut chunks = bytes.utf8_chunks().peekable();
-    while let Some(chunk) = chunks.next() {
+    for chunk in bytes.utf8_chunks() {
         let mut letters = chunk.valid().chars().peekable();
         while let Some(letter) = letters.next() {
             match letter {

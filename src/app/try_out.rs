@@ -3,7 +3,7 @@
 //! The client reads this terminal, or what is piped in; each line that either writes is marked with its side.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -45,19 +45,28 @@ pub(super) fn run(args: TryArgs) -> anyhow::Result<Exit> {
     for side in marking {
         let _ = side.join();
     }
-    screen::print(BY_HAND)?;
+    let directory = directory(&wilco);
+    screen::print(&format!(
+        "\nThat was one exchange between two processes. By hand, in two terminals:\n\n  \
+         {directory}server 51717\n  {directory}client localhost 51717\n"
+    ))?;
     Ok(if sent { Exit::Done } else { Exit::Failed })
 }
 
-const BY_HAND: &str = "
-That was one exchange between two processes. By hand, in two terminals:
-
-  target/debug/server 51717
-  target/debug/client localhost 51717
-";
+/// What must be typed before the name of a program beside this one: nothing if the shell finds it.
+fn directory(wilco: &Path) -> String {
+    let Some(directory) = wilco.parent() else { return String::new() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|found| found == directory) {
+        return String::new();
+    }
+    let here = std::env::current_dir().ok();
+    let shown = here.and_then(|here| directory.strip_prefix(here).ok()).unwrap_or(directory);
+    format!("{}/", shown.display())
+}
 
 fn start<'a>(
-    wilco: &PathBuf,
+    wilco: &Path,
     side: &str,
     input: Stdio,
     arguments: impl Iterator<Item = &'a str>,

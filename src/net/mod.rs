@@ -1,6 +1,6 @@
 //! Addresses, sockets, options, attributes and look-ups: the socket interface, in the words of the field.
 //!
-//! Knows nothing of messages. The way in is [`Endpoint`], what a user writes; [`resolve`] turns it into the kernel's
+//! Knows nothing of messages. The way in is [`Endpoint`], what a user writes; [`resolve()`] turns it into the kernel's
 //! [`Addr`]esses; [`Connector`] and [`ListenConfig`] make sockets of them.
 
 mod addr;

@@ -54,17 +54,16 @@ pub(super) async fn serve(
         if let Some(answer) = answer_packet(setting, &buffer, packet, &peer, &mut outcomes).await {
             handled += u64::from(answer.counts);
             match answer.bytes {
-                None => {}
-                Some(_) if !peer.addr.is_named() => {
-                    if !std::mem::replace(&mut told_unnamed, true) {
-                        tracing::warn!("a client without a name has sent a message: it cannot get an answer");
-                    }
+                Some(_) if !peer.addr.is_named() && !told_unnamed => {
+                    tracing::warn!("a client without a name has sent a message: it cannot get an answer");
+                    told_unnamed = true;
                 }
-                Some(bytes) => {
+                Some(bytes) if peer.addr.is_named() => {
                     if let Err(error) = socket.send_to(&bytes, &peer.addr).await {
                         tracing::warn!("{peer}: the answer could not be sent: {}", plain(&error));
                     }
                 }
+                _ => {}
             }
         }
         if one && *first.get_or_insert_with(|| peer.addr.clone()) == peer.addr {

@@ -23,6 +23,7 @@ const SPARE_WORKSPACES: usize = 16;
 const SMALL_TAIL: usize = 4 * 1024;
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "they go back and forth: as pointers, not as a hundred bytes")]
     static SPARE: RefCell<Vec<Box<Workspace>>> = const { RefCell::new(Vec::new()) };
 }
 

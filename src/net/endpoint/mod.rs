@@ -56,7 +56,7 @@ pub enum Target {
     Vsock {
         /// `SOCK_STREAM` or `SOCK_SEQPACKET`.
         socket_type: Type,
-        /// The machine: 2 is the host, [`Addr::CID_ANY`] any (for servers).
+        /// The machine: 2 is the host, [`Addr::CID_ANY`](crate::net::Addr::CID_ANY) any (for servers).
         cid: u32,
         /// The port.
         port: u32,

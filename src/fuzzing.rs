@@ -1,0 +1,44 @@
+//! What must hold for any input, as functions that panic when it does not: called by the fuzz targets and by the property
+//! tests alike.
+
+use crate::net::Endpoint;
+use crate::wire::{Decoder, Framing, Result};
+
+/// A text is an address or is refused; what is read prints to a text that is read as the same.
+pub fn address(text: &str) {
+    if let Ok(endpoint) = text.parse::<Endpoint>() {
+        let printed = endpoint.to_string();
+        let read = printed.parse::<Endpoint>();
+        assert!(read.as_ref().is_ok_and(|read| *read == endpoint), "{text:?} printed as {printed:?} reads as {read:?}");
+    }
+}
+
+/// The messages of a stream do not depend on the pieces in which it comes; `framing` chooses one of those that do not say
+/// otherwise.
+pub fn framing(framing: u8, stream: &[u8], pieces: &[u8]) {
+    const LIMIT: usize = 64;
+    let (_, framing) = Framing::ALL[usize::from(framing) % 4];
+    let sizes: Vec<usize> = pieces.iter().map(|size| usize::from(*size)).chain([1]).collect();
+    assert_eq!(messages(framing, LIMIT, stream, &sizes), messages(framing, LIMIT, stream, &[1]), "{framing:?}");
+}
+
+/// Feeds a stream to a decoder in pieces of the given sizes, over and over, and collects the messages as a reader does.
+///
+/// # Errors
+/// As the decoder's.
+pub fn messages(framing: Framing, limit: usize, stream: &[u8], sizes: &[usize]) -> Result<Vec<Vec<u8>>> {
+    let mut decoder = Decoder::new(framing, limit);
+    let (mut messages, mut buffer, mut rest) = (Vec::new(), Vec::new(), stream);
+    let mut sizes = sizes.iter().copied().cycle();
+    while !rest.is_empty() {
+        let (piece, later) = rest.split_at(sizes.next().unwrap_or(1).clamp(1, rest.len()));
+        rest = later;
+        buffer.extend_from_slice(piece);
+        let mut found = Vec::new();
+        let done = decoder.decode(&buffer, &mut found);
+        messages.extend(found.iter().map(|span| span.of(&buffer).to_vec()));
+        buffer.drain(..done?);
+    }
+    messages.extend(decoder.finish(&buffer)?.map(|span| span.of(&buffer).to_vec()));
+    Ok(messages)
+}
