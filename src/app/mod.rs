@@ -34,7 +34,7 @@ pub enum Program {
 pub fn run(program: Program) -> Exit {
     match parse(program, std::env::args_os().collect()) {
         Ok(command) => exit::of(dispatch(command)),
-        Err(error) => report::usage(&error, program),
+        Err(error) => report::usage(&error, args::missing(program), args::synopsis(program)),
     }
 }
 

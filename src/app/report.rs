@@ -19,8 +19,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::net::{self, trace};
 use crate::service;
 
+use super::Exit;
 use super::screen::escaped;
-use super::{Exit, Program, args};
 
 /// How much is said beside messages and failures.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -73,7 +73,7 @@ pub(super) fn notice(text: &str) {
 }
 
 /// Help goes to standard output; a mistake in the arguments is one line, and what to type another.
-pub(super) fn usage(error: &clap::Error, program: Program) -> Exit {
+pub(super) fn usage(error: &clap::Error, missing: &str, synopsis: &str) -> Exit {
     if !error.use_stderr() {
         // Whoever pipes help into `head` has seen enough.
         let _ = error.print();
@@ -83,11 +83,11 @@ pub(super) fn usage(error: &clap::Error, program: Program) -> Exit {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let said: Vec<_> = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
     let what = match error.kind() {
-        ErrorKind::MissingRequiredArgument => args::missing(program).to_owned(),
+        ErrorKind::MissingRequiredArgument => missing.to_owned(),
         ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
         _ => said.join(" ").trim_start_matches("error: ").to_owned(),
     };
-    line(&format!("{}: {what}; usage: {} (--help tells more)", name(), args::synopsis(program)));
+    line(&format!("{}: {what}; usage: {synopsis} (--help tells more)", name()));
     Exit::Usage
 }
 

@@ -4,8 +4,6 @@
 //! [`Handler`]; [`Client`] sends messages and knows which of them were acknowledged.
 
 mod client;
-mod conversation;
-mod datagrams;
 mod error;
 mod exchange;
 pub mod handler;

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use socket2::{Domain, Type};
 
-use super::scheme::{self, Form, Scheme};
+use super::scheme::{self, Form, Scheme, is_service_name};
 use super::{Endpoint, Family, Port, Target};
 use crate::net::options::Setting;
 use crate::net::{Addr, Error, MAX_ABSTRACT_NAME, MAX_UNIX_PATH, Result, UnixName, percent};
@@ -194,13 +194,6 @@ fn parse_port(port: &str) -> Result<Port> {
         false if is_service_name(port) => Ok(Port::Service(port.to_owned())),
         false => Err(wrong()),
     }
-}
-
-/// A letter first, then what services(5) has in its names.
-pub(super) fn is_service_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+*/".contains(&b))
-        && !text.contains('/')
 }
 
 fn parse_unix_name(scheme: &Scheme, body: &str) -> Result<UnixName> {

@@ -4,7 +4,6 @@
 
 use socket2::Type;
 
-use super::parse::is_service_name;
 use super::{Family, Target};
 use crate::net::{Addr, Error, Result};
 
@@ -158,4 +157,11 @@ pub(in crate::net) fn written(addr: &Addr, socket_type: Type) -> String {
         Addr::Vsock { .. } => Form::Vsock(socket_type),
     };
     format!("{}:{addr}", of_form(form).name)
+}
+
+/// A letter first, then what services(5) has in its names.
+pub(super) fn is_service_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+*/".contains(&b))
+        && !text.contains('/')
 }

@@ -1,6 +1,12 @@
 //! `Server`: accepts connections and datagrams, gives each its conversation, and drains when it is told to stop.
 //!
-//! Apart from the conversations themselves: here is only who is served when, and when it ends.
+//! Apart from the conversations themselves, one file for each interface: here is only who is served when, and when it ends.
+
+mod config;
+mod datagrams;
+mod packets;
+mod setting;
+mod stream;
 
 use std::future::Future;
 use std::io;
@@ -12,54 +18,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::conversation::{self, Setting};
-use super::{Handler, Peer, datagrams};
+use super::{Handler, Peer};
 use crate::net::{Connection, Incoming, Listener, PacketSocket, plain};
-use crate::wire::Framing;
-use crate::wire::plain::ACKNOWLEDGEMENT;
 
-/// How long the conversations in hand may take to end once the server has been told to stop.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+pub use config::{Conversations, DRAIN_TIMEOUT, ServerConfig};
+use setting::Setting;
 
 /// The pause after an accept that failed for want of descriptors or memory: at first, and at the most.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-
-/// Settings of a server. The default displays lines of up to 64 KiB and serves many clients.
-#[derive(Clone, Debug)]
-pub struct ServerConfig {
-    /// How messages are told apart in streams.
-    pub framing: Framing,
-    /// The longest message in bytes; 0 is no limit. `None` is the framing's default.
-    pub max_message: Option<usize>,
-    /// What answers a message that was handled and has no reply of its own; `None` answers nothing.
-    pub acknowledgement: Option<String>,
-    /// When the server ends by itself.
-    pub conversations: Conversations,
-    /// How long conversations in hand may go on after the stop. Default [`DRAIN_TIMEOUT`].
-    pub drain_timeout: Duration,
-}
-
-/// How many conversations a server has.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Conversations {
-    /// Many, at once, until it is stopped.
-    #[default]
-    Many,
-    /// One, as the tutorial's server: it ends when the first client that has sent a message has gone.
-    One,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            framing: Framing::Line,
-            max_message: None,
-            acknowledgement: Some(ACKNOWLEDGEMENT.to_owned()),
-            conversations: Conversations::Many,
-            drain_timeout: DRAIN_TIMEOUT,
-        }
-    }
-}
 
 /// A server: a handler, and how it is reached by messages.
 pub struct Server {
@@ -170,8 +136,8 @@ impl Shared {
         let mut stopped = self.stopped.clone();
         let stop = async { drop(stopped.wait_for(|stopped| *stopped).await) };
         let talk = match Connection::from(incoming) {
-            Connection::Stream(stream) => conversation::over_stream(&self.setting, stream, &peer, stop).await,
-            Connection::Packets(packets) => conversation::over_packets(&self.setting, &packets, &peer, stop).await,
+            Connection::Stream(stream) => stream::converse(&self.setting, stream, &peer, stop).await,
+            Connection::Packets(packets) => packets::converse(&self.setting, &packets, &peer, stop).await,
         };
         tracing::info!("{peer}: {talk}");
         self.note(talk.messages, u64::from(talk.had_message));

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::Peer;
-use super::conversation::{Setting, answer_packet, packet_buffer, unless_idle};
+use super::packets::{answer_packet, packet_buffer};
+use super::setting::{Setting, unless_idle};
 use crate::net::{Addr, PacketSocket, plain};
+use crate::service::Peer;
 
 /// How long the peer of the one conversation must be silent for it to be over: datagrams have no end of their own.
 const SILENCE: Duration = Duration::from_millis(500);

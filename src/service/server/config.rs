@@ -1,0 +1,46 @@
+//! `ServerConfig`: what a server is told before it serves. Absent means the default.
+
+use std::time::Duration;
+
+use crate::wire::Framing;
+use crate::wire::plain::ACKNOWLEDGEMENT;
+
+/// How long the conversations in hand may take to end once the server has been told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Settings of a server. The default displays lines of up to 64 KiB and serves many clients.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// How messages are told apart in streams.
+    pub framing: Framing,
+    /// The longest message in bytes; 0 is no limit. `None` is the framing's default.
+    pub max_message: Option<usize>,
+    /// What answers a message that was handled and has no reply of its own; `None` answers nothing.
+    pub acknowledgement: Option<String>,
+    /// When the server ends by itself.
+    pub conversations: Conversations,
+    /// How long conversations in hand may go on after the stop. Default [`DRAIN_TIMEOUT`].
+    pub drain_timeout: Duration,
+}
+
+/// How many conversations a server has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Conversations {
+    /// Many, at once, until it is stopped.
+    #[default]
+    Many,
+    /// One, as the tutorial's server: it ends when the first client that has sent a message has gone.
+    One,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            framing: Framing::Line,
+            max_message: None,
+            acknowledgement: Some(ACKNOWLEDGEMENT.to_owned()),
+            conversations: Conversations::Many,
+            drain_timeout: DRAIN_TIMEOUT,
+        }
+    }
+}

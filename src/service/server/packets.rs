@@ -1,0 +1,104 @@
+//! One connection of sequenced packets, and how any packet is answered.
+//!
+//! Apart from streams: a packet is a message, its answer a packet, and nothing needs framing.
+
+use std::future::Future;
+use std::pin::pin;
+
+use bytes::Bytes;
+
+use super::setting::{Setting, Talk, unless_idle};
+use crate::net::{Packet, PacketSocket, plain};
+use crate::service::{Messages, Outcome, Peer, READ_SIZE};
+use crate::wire::{self, Span};
+
+/// Serves one connection of sequenced packets until the peer has ended it or `stop` completes.
+pub(super) async fn converse(
+    setting: &Setting,
+    socket: &PacketSocket,
+    peer: &Peer,
+    stop: impl Future<Output = ()>,
+) -> Talk {
+    let mut talk = Talk::default();
+    let mut stop = pin!(stop);
+    let mut stopping = false;
+    let mut buffer = vec![0; packet_buffer(setting.max_message)];
+    let mut outcomes = Vec::new();
+    loop {
+        let received = tokio::select! {
+            biased;
+            () = &mut stop, if !stopping => {
+                stopping = true;
+                continue;
+            }
+            received = unless_idle(socket.recv(&mut buffer), stopping) => received,
+        };
+        let packet = match received {
+            // A packet of no bytes is the end of the connection.
+            None | Some(Ok(Packet { sent: 0, .. })) => break,
+            Some(Ok(packet)) => packet,
+            Some(Err(error)) => {
+                talk.trouble = Some(plain(&error));
+                break;
+            }
+        };
+        talk.had_message = true;
+        let Some(answer) = answer_packet(setting, &buffer, packet, peer, &mut outcomes).await else { break };
+        talk.messages += u64::from(answer.counts);
+        if let Some(bytes) = &answer.bytes
+            && let Err(error) = socket.send(bytes).await
+        {
+            talk.trouble = Some(plain(&error));
+            break;
+        }
+    }
+    if let Some(trouble) = &talk.trouble {
+        tracing::warn!("{peer}: {trouble}");
+    }
+    talk
+}
+
+/// What a packet is answered with.
+pub(super) struct Answer {
+    /// The answer; none where nothing is to be said.
+    pub(super) bytes: Option<Bytes>,
+    /// Whether the message was handled.
+    pub(super) counts: bool,
+}
+
+/// Handles one packet as one message. No answer means that it cannot be handled now.
+pub(super) async fn answer_packet(
+    setting: &Setting,
+    buffer: &[u8],
+    packet: Packet,
+    peer: &Peer,
+    outcomes: &mut Vec<Outcome>,
+) -> Option<Answer> {
+    outcomes.clear();
+    let refusal = |reason: &str| {
+        tracing::warn!("{peer}: refused: {reason}");
+        Answer { bytes: Some(format!("{}\n", wire::plain::refusal(reason)).into()), counts: false }
+    };
+    let limit = if setting.max_message == 0 { usize::MAX } else { setting.max_message };
+    if packet.is_cut() || packet.sent > limit {
+        let limit = limit.min(buffer.len());
+        return Some(refusal(&wire::Error::TooLong { limit }.to_string()));
+    }
+    let span = [Span { start: 0, end: packet.length }];
+    setting.handler.handle(Messages::of_packets(buffer, &span), peer, outcomes).await;
+    match outcomes.pop()? {
+        Outcome::Done => Some(Answer { bytes: setting.packet_acknowledgement.clone(), counts: true }),
+        Outcome::Reply(reply) => Some(Answer { bytes: Some(reply), counts: true }),
+        Outcome::Refuse(reason) => Some(refusal(&reason)),
+        Outcome::Retry(reason) => {
+            tracing::warn!("{peer}: not acknowledged: {reason}");
+            None
+        }
+    }
+}
+
+/// The buffer for packets of at most `limit` bytes (0: whatever the kernel lets through by default).
+pub(super) fn packet_buffer(limit: usize) -> usize {
+    const LARGEST: usize = 16 * READ_SIZE;
+    if limit == 0 { LARGEST } else { limit.clamp(1, LARGEST) }
+}
