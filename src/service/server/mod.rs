@@ -19,10 +19,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Handler, Peer};
-use crate::net::{Connection, Incoming, Listener, PacketSocket, plain};
+use crate::net::{BACKLOG, Connection, Incoming, Listener, PacketSocket, plain};
 
 pub use config::{Conversations, DRAIN_TIMEOUT, ServerConfig};
-use setting::Setting;
+use setting::{Setting, unless_idle};
 
 /// The pause after an accept that failed for want of descriptors or memory: at first, and at the most.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -124,7 +124,16 @@ impl Shared {
                 }
             }
         }
-        // Whoever comes now is refused at once.
+        // Whoever had connected by then is served; whoever comes now is refused at once.
+        for _ in 0..BACKLOG {
+            match unless_idle(listener.accept(), true).await {
+                Some(Ok(incoming)) if self.conversations == Conversations::Many => {
+                    talking.spawn(self.clone().talk(incoming));
+                }
+                Some(Err(error)) if is_about_the_peer(&error) => {}
+                _ => break,
+            }
+        }
         drop(listener);
         while talking.join_next().await.is_some() {}
         Ok(())
