@@ -2,7 +2,7 @@
 //! tests alike.
 
 use crate::net::Endpoint;
-use crate::wire::{Decoder, Framing, Result};
+use crate::wire::{Decoder, Framing, MOST_AT_ONCE, Result};
 
 /// A text is an address or is refused; what is read prints to a text that is read as the same.
 pub fn address(text: &str) {
@@ -34,10 +34,15 @@ pub fn messages(framing: Framing, limit: usize, stream: &[u8], sizes: &[usize]) 
         let (piece, later) = rest.split_at(sizes.next().unwrap_or(1).clamp(1, rest.len()));
         rest = later;
         buffer.extend_from_slice(piece);
-        let mut found = Vec::new();
-        let done = decoder.decode(&buffer, &mut found);
-        messages.extend(found.iter().map(|span| span.of(&buffer).to_vec()));
-        buffer.drain(..done?);
+        loop {
+            let mut found = Vec::new();
+            let done = decoder.decode(&buffer, &mut found);
+            messages.extend(found.iter().map(|span| span.of(&buffer).to_vec()));
+            buffer.drain(..done?);
+            if found.len() < MOST_AT_ONCE {
+                break;
+            }
+        }
     }
     messages.extend(decoder.finish(&buffer)?.map(|span| span.of(&buffer).to_vec()));
     Ok(messages)

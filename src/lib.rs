@@ -112,10 +112,6 @@ pub async fn listen(address: &str) -> net::Result<Listener> {
 /// # Errors
 /// The address is wrong, in use, not of this machine, or one of connections.
 pub async fn bind(address: &str) -> net::Result<PacketSocket> {
-    let listener = listen(address).await?;
-    if listener.has_connections() {
-        return Err(net::Error::usage(format!("`{address}` is for connections")).hinting("use listen"));
-    }
-    let first = listener.into_packets().into_iter().next();
-    first.ok_or_else(|| net::Error::lookup("bind", "no address").on(address))
+    let first = listen(address).await?.take_packets().into_iter().next();
+    first.ok_or_else(|| net::Error::usage(format!("`{address}` is for connections")).hinting("use listen"))
 }

@@ -10,7 +10,7 @@ use std::thread;
 use tokio::sync::mpsc;
 
 use crate::service::{Batch, READ_SIZE};
-use crate::wire::{Decoder, Framing};
+use crate::wire::{self, Decoder, Framing, MOST_AT_ONCE};
 
 /// The longest record of standard input: it is held in memory until it is sent.
 pub(super) const MAX_RECORD: usize = 64 * 1024 * 1024;
@@ -49,34 +49,41 @@ pub(super) fn read(framing: Framing) -> (mpsc::Receiver<Batch>, Trouble) {
 /// Reads to the end; `take` gives false when no more is wanted.
 fn read_records(input: &mut impl Read, framing: Framing, mut take: impl FnMut(Batch) -> bool) -> io::Result<()> {
     let mut decoder = Decoder::new(framing, MAX_RECORD);
-    let mut left: Vec<u8> = Vec::new();
-    let too_long =
-        |error: crate::wire::Error| io::Error::new(io::ErrorKind::InvalidData, format!("standard input: {error}"));
+    let mut bytes: Vec<u8> = Vec::new();
+    let too_long = |error: wire::Error| io::Error::new(io::ErrorKind::InvalidData, format!("standard input: {error}"));
     loop {
-        let mut batch = Batch { bytes: std::mem::take(&mut left), spans: Vec::new() };
-        let filled = batch.bytes.len();
-        // A long record grows the buffer by its own size, so that it is not read in ever more pieces.
-        batch.bytes.resize(filled + READ_SIZE.max(filled), 0);
+        let filled = bytes.len();
+        bytes.resize(filled + READ_SIZE, 0);
         let read = loop {
-            match input.read(&mut batch.bytes[filled..]) {
+            match input.read(&mut bytes[filled..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read?,
             }
         };
-        batch.bytes.truncate(filled + read);
+        bytes.truncate(filled + read);
         if read == 0 {
-            if let Some(last) = decoder.finish(&batch.bytes).map_err(too_long)? {
-                batch.spans.push(last);
-                take(batch);
+            if let Some(last) = decoder.finish(&bytes).map_err(too_long)? {
+                take(Batch { bytes, spans: vec![last] });
             }
             return Ok(());
         }
-        let decoded = decoder.decode(&batch.bytes, &mut batch.spans);
-        left.extend_from_slice(&batch.bytes[*decoded.as_ref().unwrap_or(&batch.bytes.len())..]);
-        if !batch.spans.is_empty() && !take(batch) {
-            return Ok(());
+        loop {
+            let mut spans = Vec::new();
+            let decoded = decoder.decode(&bytes, &mut spans);
+            // While no record is complete, the buffer grows; else its end goes into the next.
+            if !spans.is_empty() {
+                let most = spans.len() == MOST_AT_ONCE;
+                let left = decoded.as_ref().map_or(Vec::new(), |done| bytes[*done..].to_vec());
+                if !take(Batch { bytes: std::mem::replace(&mut bytes, left), spans }) {
+                    return Ok(());
+                }
+                if decoded.is_ok() && most {
+                    continue;
+                }
+            }
+            decoded.map_err(too_long)?;
+            break;
         }
-        decoded.map_err(too_long)?;
     }
 }
 
@@ -102,5 +109,6 @@ mod tests {
         assert_eq!(records(Framing::Whole, b"a\nb\n"), [b"a\nb\n"]);
         let long = vec![b'x'; 3 * READ_SIZE];
         assert_eq!(records(Framing::Line, &long), [long]);
+        assert_eq!(records(Framing::Line, &[b'\n'; READ_SIZE]).len(), READ_SIZE);
     }
 }

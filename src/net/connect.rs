@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::{Domain, Type};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::endpoint::{Endpoint, Family, Target};
 use super::resolve::{Names, Purpose, resolve};
@@ -91,11 +91,7 @@ impl Connector {
     pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection> {
         match &endpoint.target {
             Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
-                let deadline = Instant::now() + self.timeout;
-                let connecting = self.connect_socket(endpoint, *socket_type, deadline);
-                let late =
-                    |_| Error::timeout("look up", format!("no answer within {:?}", self.timeout)).on(endpoint.name());
-                timeout_at(deadline, connecting).await.map_err(late)?.map(Connection::from)
+                self.connect_socket(endpoint, *socket_type).await.map(Connection::from)
             }
             Target::Fd(fd) => inherited::socket(*fd).map_err(|error| error.on(endpoint.name())).map(Connection::from),
             Target::Exec(command) => {
@@ -108,13 +104,25 @@ impl Connector {
         }
     }
 
-    async fn connect_socket(&self, endpoint: &Endpoint, socket_type: Type, deadline: Instant) -> Result<Socket> {
-        let addrs = resolve(endpoint, Purpose::Connect, self.family, self.names).await?;
-        let locals = match &self.local {
-            None => Vec::new(),
-            Some(local) => resolve(local, Purpose::Listen, self.family, self.names).await?,
+    async fn connect_socket(&self, endpoint: &Endpoint, socket_type: Type) -> Result<Socket> {
+        let started = Instant::now();
+        let look_up = async {
+            let addrs = resolve(endpoint, Purpose::Connect, self.family, self.names).await?;
+            let locals = match &self.local {
+                None => Vec::new(),
+                Some(local) => resolve(local, Purpose::Listen, self.family, self.names).await?,
+            };
+            Ok((addrs, locals))
         };
-        let attempt = |addr: Addr| attempt(endpoint.clone(), socket_type, addr, locals.clone(), deadline, self.timeout);
+        let late = |_| Error::timeout("look up", format!("no answer within {:?}", self.timeout)).on(endpoint.name());
+        let (addrs, locals) = timeout(self.timeout, look_up).await.map_err(late)??;
+        let left = self.timeout.saturating_sub(started.elapsed());
+        let attempt = |addr: Addr| {
+            let connecting = attempt(endpoint.clone(), socket_type, addr.clone(), locals.clone());
+            let late = Error::timeout("connect", format!("no answer within {:?}", self.timeout));
+            let late = late.on(endpoint.name()).at(&addr);
+            async move { timeout(left, connecting).await.unwrap_or(Err(late)) }
+        };
         let mut failures = match race(interleaved(addrs), attempt).await {
             Ok(socket) => return Ok(socket),
             Err(failures) => failures,
@@ -126,14 +134,7 @@ impl Connector {
 }
 
 /// One address: create, set options, bind, connect.
-async fn attempt(
-    endpoint: Endpoint,
-    socket_type: Type,
-    addr: Addr,
-    locals: Vec<Addr>,
-    deadline: Instant,
-    timeout: Duration,
-) -> Result<Socket> {
+async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<Addr>) -> Result<Socket> {
     let named = |error: Error| error.on(endpoint.name()).at(&addr);
     let socket = Socket::create(addr.domain(), socket_type).map_err(named)?;
     for option in &endpoint.options {
@@ -148,10 +149,7 @@ async fn attempt(
         None if addr.domain() == Domain::UNIX && socket_type == Type::DGRAM => socket.autobind().map_err(named)?,
         None => {}
     }
-    match timeout_at(deadline, connect_when_there_is_room(&socket, &addr)).await {
-        Ok(connected) => connected.map_err(named)?,
-        Err(_) => return Err(named(Error::timeout("connect", format!("no answer within {timeout:?}")))),
-    }
+    connect_when_there_is_room(&socket, &addr).await.map_err(named)?;
     Ok(socket)
 }
 
@@ -227,10 +225,11 @@ fn interleaved(addrs: Vec<Addr>) -> Vec<Addr> {
 fn relevance(error: &Error) -> u8 {
     match (error.kind(), error.errno()) {
         (_, Some(Errno::ENETUNREACH | Errno::EADDRNOTAVAIL | Errno::EAFNOSUPPORT)) => 0,
-        (_, Some(Errno::EHOSTUNREACH)) => 1,
-        (ErrorKind::Timeout, _) => 2,
-        (ErrorKind::Usage, _) => 4,
-        (_, Some(_)) => 3,
+        (_, Some(Errno::EHOSTUNREACH)) => 2,
+        (ErrorKind::Timeout, _) => 3,
+        // One version of IP does not fit what was asked for; what became of the other says more.
+        (ErrorKind::Usage, _) => 1,
+        (_, Some(_)) => 4,
         _ => 0,
     }
 }

@@ -3,9 +3,10 @@
 //! Apart from [`Socket::listen`], which is one call: a port alone listens on IPv6 and IPv4, a host on each of its addresses,
 //! and a Unix path brings a file that must be made, kept private and taken away again.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use nix::errno::Errno;
@@ -36,19 +37,21 @@ impl Default for ListenConfig {
     }
 }
 
-/// A server's sockets for one endpoint: they listen, or (datagrams) are bound.
+/// A server's sockets for one endpoint: they listen, or (datagrams) are bound and wait to be taken.
 ///
 /// When it is dropped the file of a Unix socket is removed, if it is still the one that was made here.
 #[derive(Debug)]
 pub struct Listener {
     bound: Vec<Bound>,
+    /// Which of the sockets is asked first.
+    turn: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Bound {
-    socket: Socket,
-    /// Takes the file away when it is dropped.
+    /// Takes the file away when it is dropped, which is before the socket: nobody must take it for a stale one.
     file: Option<SocketFile>,
+    socket: Socket,
 }
 
 /// A connection that has been accepted, as it came: no byte has been read, no handshake made.
@@ -93,7 +96,7 @@ impl ListenConfig {
                 ));
             }
         }
-        Ok(Listener { bound })
+        Ok(Listener { bound, turn: AtomicUsize::new(0) })
     }
 
     async fn bind_all(&self, endpoint: &Endpoint, socket_type: Type, addrs: Vec<Addr>) -> Result<Vec<Bound>> {
@@ -172,25 +175,38 @@ impl Listener {
     /// # Errors
     /// As [`Socket::accept`] has them. Most pass (descriptors ran out, the peer has gone again): go on accepting after a pause.
     pub async fn accept(&self) -> io::Result<Incoming> {
+        let accepted = |(socket, peer)| Incoming { socket, peer };
+        if let [only] = &self.bound[..] {
+            return only.socket.accept().await.map(accepted);
+        }
+        let mut waiting: Vec<_> = self.bound.iter().map(|bound| Box::pin(bound.socket.accept())).collect();
+        // The next time another one is asked first, so that none is kept waiting by a busy one.
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % waiting.len().max(1);
+        waiting.rotate_left(first);
         poll_fn(|cx| {
-            for Bound { socket, .. } in &self.bound {
-                if let Poll::Ready(accepted) = socket.poll_accept(cx) {
-                    return Poll::Ready(accepted.map(|(socket, peer)| Incoming { socket, peer }));
-                }
-            }
-            Poll::Pending
+            let ready = waiting.iter_mut().map(|accept| accept.as_mut().poll(cx)).find(Poll::is_ready);
+            ready.unwrap_or(Poll::Pending).map_ok(accepted)
         })
         .await
     }
 
-    /// Whether clients connect; else it is for datagrams, and [`Listener::into_packets`] gives the sockets.
-    pub fn has_connections(&self) -> bool {
-        self.bound.iter().all(|bound| bound.socket.socket_type() != Type::DGRAM)
+    /// Whether somebody waits to be accepted at this moment.
+    pub fn has_input(&self) -> bool {
+        self.bound.iter().any(|bound| bound.socket.has_input())
     }
 
-    /// The sockets of a listener for datagrams, one for each address.
-    pub fn into_packets(self) -> Vec<PacketSocket> {
-        self.bound.into_iter().map(|bound| PacketSocket::bound(bound.socket, bound.file)).collect()
+    /// Whether there is anything to accept from: sockets for datagrams have no connections.
+    pub fn has_connections(&self) -> bool {
+        self.bound.iter().any(|bound| bound.socket.socket_type() != Type::DGRAM)
+    }
+
+    /// Takes the sockets for datagrams out, one for each address; the others stay.
+    pub fn take_packets(&mut self) -> Vec<PacketSocket> {
+        let (packets, others) =
+            std::mem::take(&mut self.bound).into_iter().partition(|bound| bound.socket.socket_type() == Type::DGRAM);
+        self.bound = others;
+        let packets: Vec<Bound> = packets;
+        packets.into_iter().map(|bound| PacketSocket::bound(bound.socket, bound.file)).collect()
     }
 
     /// The addresses as the kernel has them, with the true port where 0 was asked for.

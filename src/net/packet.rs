@@ -3,7 +3,6 @@
 //! One of the two interfaces to a connection; [`Stream`](super::Stream) is the other. They are never mixed: a packet arrives
 //! whole, alone, and (datagrams) from anyone.
 
-use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
 
@@ -16,9 +15,10 @@ pub const MAX_UDP_PAYLOAD: usize = 65_507;
 /// A socket that sends and receives packets: `udp`, `unix-dgram`, `unix-seqpacket`, `vsock-seqpacket`.
 #[derive(Debug)]
 pub struct PacketSocket {
-    socket: Socket,
-    /// Held for its drop: it takes the file of a bound Unix socket away.
+    /// Held for its drop, before that of the socket: it takes the file of a bound Unix socket away while it is still in use,
+    /// so that nobody takes it for a stale one.
     _file: Option<SocketFile>,
+    socket: Socket,
 }
 
 /// What was received of one packet.
@@ -66,12 +66,12 @@ impl PacketSocket {
     /// # Errors
     /// As send(2) has them: the packet is too long (`EMSGSIZE`), the peer is gone.
     pub async fn send(&self, packet: &[u8]) -> io::Result<()> {
-        poll_fn(|cx| self.poll_send(cx, packet)).await
+        // A packet is sent whole or not at all, so that the count says nothing.
+        self.socket.send(packet).await.map(drop)
     }
 
-    /// [`PacketSocket::send`] for those who poll.
+    /// [`PacketSocket::send`] for those who poll: wakes the last task that asked.
     pub fn poll_send(&self, cx: &mut Context<'_>, packet: &[u8]) -> Poll<io::Result<()>> {
-        // A packet is sent whole or not at all, so that the count says nothing.
         self.socket.poll_send(cx, packet).map_ok(drop)
     }
 
@@ -80,17 +80,20 @@ impl PacketSocket {
     /// # Errors
     /// As sendto(2) has them.
     pub async fn send_to(&self, packet: &[u8], addr: &Addr) -> io::Result<()> {
-        poll_fn(|cx| self.poll_send_to(cx, packet, addr)).await
+        self.socket.send_to(packet, addr).await.map(drop)
     }
 
-    /// [`PacketSocket::send_to`] for those who poll.
-    pub fn poll_send_to(&self, cx: &mut Context<'_>, packet: &[u8], addr: &Addr) -> Poll<io::Result<()>> {
-        self.socket.poll_send_to(cx, packet, addr).map_ok(drop)
+    /// Sends one packet to an address if there is room for it now.
+    ///
+    /// # Errors
+    /// As for [`PacketSocket::send_to`]; `WouldBlock` if there is no room.
+    pub fn try_send_to(&self, packet: &[u8], addr: &Addr) -> io::Result<()> {
+        self.socket.try_send_to(packet, addr).map(drop)
     }
 
     /// A socket that was bound to a name with a file.
     pub(super) fn bound(socket: Socket, file: Option<SocketFile>) -> Self {
-        Self { socket, _file: file }
+        Self { _file: file, socket }
     }
 
     /// The socket itself, for options, attributes and addresses.

@@ -4,27 +4,30 @@
 //! [`Stream`](super::Stream) and [`PacketSocket`](super::PacketSocket) are built on it.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, SockAddr, Type};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::attributes::Attributes;
 use super::options::{Setting, Value};
+use super::sys::Watched;
 use super::{Addr, Error, Result, UnixName, sys, trace};
 
 /// How many connections may wait to be accepted; the kernel takes less if `net.core.somaxconn` is lower (listen(2)).
 pub const BACKLOG: i32 = 4096;
 
-/// A kernel socket: non-blocking, closed on exec, driven by the runtime it was made in.
+/// A kernel socket: non-blocking, closed on exec, driven by the runtime in which it is first waited for.
+///
+/// Any number of tasks may wait in its `async` calls. The `poll_` calls wake one task for each direction: the last that
+/// asked.
 #[derive(Debug)]
 pub struct Socket {
-    io: AsyncFd<socket2::Socket>,
+    inner: Watched,
     domain: Domain,
     socket_type: Type,
 }
@@ -38,7 +41,7 @@ impl Socket {
         let created = socket2::Socket::new(domain, socket_type.nonblocking().cloexec(), None).map(Created);
         let socket = trace::call(format_args!("socket({domain:?}, {socket_type:?})"), created)
             .map_err(|error| Error::system("create a socket", error))?;
-        Self::register(socket.0, domain, socket_type)
+        Ok(Self::of(socket.0, domain, socket_type))
     }
 
     /// Takes a socket that somebody else has made, such as one inherited from a parent.
@@ -51,7 +54,7 @@ impl Socket {
         let (domain, socket_type) = (socket.domain().map_err(system)?, socket.r#type().map_err(system)?);
         socket.set_nonblocking(true).map_err(system)?;
         socket.set_cloexec(true).map_err(system)?;
-        Self::register(socket, domain, socket_type)
+        Ok(Self::of(socket, domain, socket_type))
     }
 
     /// Two connected sockets of the Unix domain: socketpair(2).
@@ -61,7 +64,7 @@ impl Socket {
     pub fn pair(socket_type: Type) -> Result<(Self, Self)> {
         let (one, two) = socket2::Socket::pair(Domain::UNIX, socket_type.nonblocking().cloexec(), None)
             .map_err(|error| Error::system("create a pair of sockets", error))?;
-        Ok((Self::register(one, Domain::UNIX, socket_type)?, Self::register(two, Domain::UNIX, socket_type)?))
+        Ok((Self::of(one, Domain::UNIX, socket_type), Self::of(two, Domain::UNIX, socket_type)))
     }
 
     /// Gives the socket a local address: bind(2).
@@ -96,15 +99,10 @@ impl Socket {
     /// # Errors
     /// As accept4(2) has them: a connection that was aborted meanwhile, descriptors run out.
     pub async fn accept(&self) -> io::Result<(Self, Addr)> {
-        poll_fn(|cx| self.poll_accept(cx)).await
-    }
-
-    /// [`Socket::accept`] for those who poll.
-    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self, Addr)>> {
-        let accepted = ready!(self.poll_read_io(cx, |socket| sys::accept(socket.as_fd())));
+        let accepted = self.when(Interest::READABLE, |socket| sys::accept(socket.as_fd())).await;
         let (socket, peer) = trace::call(format_args!("accept({})", self.fd()), accepted.map(Accepted))?.0;
-        let socket = Self { io: sys::watch(socket)?, domain: self.domain, socket_type: self.socket_type };
-        Poll::Ready(Ok((socket, known(&peer)?)))
+        let socket = Self { inner: Watched::new(socket), domain: self.domain, socket_type: self.socket_type };
+        Ok((socket, known(&peer)?))
     }
 
     /// Connects to an address: connect(2). For datagrams this sets where they go to and come from.
@@ -120,7 +118,8 @@ impl Socket {
             // A Unix listener whose backlog is full: the kernel gives no sign when there is room again.
             Err(error) => return Err(failed(error)),
         }
-        self.io.writable().await.map_err(failed)?.retain_ready();
+        let io = self.inner.io().map_err(failed)?;
+        io.writable().await.map_err(failed)?.retain_ready();
         let outcome = match self.raw().take_error() {
             Ok(None) => Ok(()),
             Ok(Some(error)) | Err(error) => Err(error),
@@ -146,13 +145,13 @@ impl Socket {
         Poll::Ready(trace::call(format_args!("write({}, {} bytes)", self.fd(), bytes.len()), sent))
     }
 
-    /// Sends several pieces as one: writev(2).
+    /// [`Socket::poll_send`] for those who wait.
     ///
     /// # Errors
     /// As for [`Socket::poll_send`].
-    pub fn poll_send_vectored(&self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let sent = ready!(self.poll_write_io(cx, |mut socket| socket.write_vectored(pieces)));
-        Poll::Ready(trace::call(format_args!("writev({}, {} pieces)", self.fd(), pieces.len()), sent))
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.when(Interest::WRITABLE, |socket| socket.send_with_flags(bytes, libc::MSG_NOSIGNAL)).await;
+        trace::call(format_args!("write({}, {} bytes)", self.fd(), bytes.len()), sent)
     }
 
     /// Receives one packet of a connected socket. The length is that of the packet: more than `buffer` has if it was
@@ -161,7 +160,8 @@ impl Socket {
     /// # Errors
     /// As recv(2) has them; also one that came back for a packet sent before, such as a refusal.
     pub async fn recv_packet(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let received = self.receive(|socket| socket.recv_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)).await;
+        let received =
+            self.when(INPUT_OR_ERROR, |socket| socket.recv_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)).await;
         trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received)
     }
 
@@ -170,7 +170,8 @@ impl Socket {
     /// # Errors
     /// As recvfrom(2) has them.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Addr)> {
-        let received = self.receive(|socket| socket.recv_from_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)).await;
+        let received =
+            self.when(INPUT_OR_ERROR, |socket| socket.recv_from_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)).await;
         let (length, from) = match received {
             Ok((length, from)) => (Ok(length), Addr::from_kernel(&from)),
             Err(error) => (Err(error), None),
@@ -184,11 +185,27 @@ impl Socket {
     ///
     /// # Errors
     /// As sendto(2) has them: a packet that is too long, nobody there (Unix).
-    pub fn poll_send_to(&self, cx: &mut Context<'_>, bytes: &[u8], addr: &Addr) -> Poll<io::Result<usize>> {
+    pub async fn send_to(&self, bytes: &[u8], addr: &Addr) -> io::Result<usize> {
         let kernel = addr.to_kernel()?;
-        let sent =
-            ready!(self.poll_write_io(cx, |socket| socket.send_to_with_flags(bytes, &kernel, libc::MSG_NOSIGNAL)));
-        Poll::Ready(trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent))
+        let send = |socket: &socket2::Socket| socket.send_to_with_flags(bytes, &kernel, libc::MSG_NOSIGNAL);
+        let sent = self.when(Interest::WRITABLE, send).await;
+        trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent)
+    }
+
+    /// Sends one packet to an address if there is room for it now.
+    ///
+    /// # Errors
+    /// As for [`Socket::send_to`]; `WouldBlock` if there is no room.
+    pub fn try_send_to(&self, bytes: &[u8], addr: &Addr) -> io::Result<usize> {
+        let kernel = addr.to_kernel()?;
+        let sent = uninterrupted(|| self.raw().send_to_with_flags(bytes, &kernel, libc::MSG_NOSIGNAL));
+        trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent)
+    }
+
+    /// Whether something can be received or accepted at this moment, the end of a stream included: poll(2).
+    pub fn has_input(&self) -> bool {
+        let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Ends one or both directions: shutdown(2). The peer then reads the end of the stream.
@@ -253,12 +270,11 @@ impl Socket {
 
     /// The socket for the calls that have no name here.
     pub fn raw(&self) -> &socket2::Socket {
-        self.io.get_ref()
+        self.inner.socket()
     }
 
-    fn register(socket: socket2::Socket, domain: Domain, socket_type: Type) -> Result<Self> {
-        let io = sys::watch(socket).map_err(|error| Error::system("watch a socket", error))?;
-        Ok(Self { io, domain, socket_type })
+    fn of(socket: socket2::Socket, domain: Domain, socket_type: Type) -> Self {
+        Self { inner: Watched::new(socket), domain, socket_type }
     }
 
     fn fd(&self) -> i32 {
@@ -271,21 +287,9 @@ impl Socket {
         mut call: impl FnMut(&socket2::Socket) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         loop {
-            let mut ready = ready!(self.io.poll_read_ready(cx))?;
-            match ready.try_io(|io| uninterrupted(|| call(io.get_ref()))) {
+            let mut ready = ready!(self.inner.io()?.poll_read_ready(cx))?;
+            match ready.try_io(|_| uninterrupted(|| call(self.raw()))) {
                 Ok(result) => return Poll::Ready(result),
-                Err(_would_block) => {}
-            }
-        }
-    }
-
-    /// Makes a receiving call when there is something to receive, or an error: a refused datagram makes a socket neither
-    /// readable nor writable.
-    async fn receive<T>(&self, mut call: impl FnMut(&socket2::Socket) -> io::Result<T>) -> io::Result<T> {
-        loop {
-            let mut ready = self.io.ready(Interest::READABLE | Interest::ERROR).await?;
-            match ready.try_io(|io| uninterrupted(|| call(io.get_ref()))) {
-                Ok(result) => return result,
                 Err(_would_block) => {}
             }
         }
@@ -297,14 +301,32 @@ impl Socket {
         mut call: impl FnMut(&socket2::Socket) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         loop {
-            let mut ready = ready!(self.io.poll_write_ready(cx))?;
-            match ready.try_io(|io| uninterrupted(|| call(io.get_ref()))) {
+            let mut ready = ready!(self.inner.io()?.poll_write_ready(cx))?;
+            match ready.try_io(|_| uninterrupted(|| call(self.raw()))) {
                 Ok(result) => return Poll::Ready(result),
                 Err(_would_block) => {}
             }
         }
     }
+
+    /// Makes a call when the socket is ready for it, as often as it takes.
+    async fn when<T>(
+        &self,
+        interest: Interest,
+        mut call: impl FnMut(&socket2::Socket) -> io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            let mut ready = self.inner.io()?.ready(interest).await?;
+            match ready.try_io(|_| uninterrupted(|| call(self.raw()))) {
+                Ok(result) => return result,
+                Err(_would_block) => {}
+            }
+        }
+    }
 }
+
+/// A refused datagram makes a socket neither readable nor writable, but there is something to be received: the error.
+const INPUT_OR_ERROR: Interest = Interest::READABLE.add(Interest::ERROR);
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -41,6 +41,11 @@ impl Stream {
         }
     }
 
+    /// Whether something can be read at this moment, its end included. A stream in memory does not tell.
+    pub fn has_input(&self) -> bool {
+        self.socket().is_some_and(Socket::has_input)
+    }
+
     /// Ends the sending direction, reads what the peer still sends to its end, then closes. At most `limit` bytes
     /// are read and dropped; bound the time with a timeout around the call.
     ///
@@ -50,7 +55,8 @@ impl Stream {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         self.shutdown().await?;
         let mut left = limit;
-        let mut scrap = [0; 4096];
+        // In a box: a connection that is open should not be larger for how it ends.
+        let mut scrap = vec![0; 4096];
         while left > 0 {
             match self.read(&mut scrap).await? {
                 0 => break,

@@ -6,18 +6,42 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 use libc::{c_int, c_void, socklen_t};
 use socket2::SockAddr;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Registers a socket with the runtime, to be told when it is ready.
-pub(crate) fn watch(socket: socket2::Socket) -> io::Result<AsyncFd<socket2::Socket>> {
-    let interest = Interest::READABLE | Interest::WRITABLE | Interest::ERROR;
-    // SAFETY: a `socket2::Socket` owns its descriptor, which stays the same and open until it is dropped, and the
-    // `AsyncFd` owns the socket.
-    unsafe { AsyncFd::register_with_interest(socket, interest) }.map_err(io::Error::from)
+/// A socket that is registered with the runtime when it is first waited for, and not before: one that is neither connected
+/// nor listening would be reported as hung up, and that never be taken back.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    /// Dropped before the socket whose descriptor it names.
+    io: OnceLock<Result<AsyncFd<c_int>, c_int>>,
+    socket: socket2::Socket,
+}
+
+impl Watched {
+    pub(crate) fn new(socket: socket2::Socket) -> Self {
+        Self { io: OnceLock::new(), socket }
+    }
+
+    pub(crate) fn socket(&self) -> &socket2::Socket {
+        &self.socket
+    }
+
+    /// The registration with the runtime that this is called in.
+    pub(crate) fn io(&self) -> io::Result<&AsyncFd<c_int>> {
+        let registered = self.io.get_or_init(|| {
+            let interest = Interest::READABLE | Interest::WRITABLE | Interest::ERROR;
+            // SAFETY: the descriptor is that of `socket`, which is never given away, stays the same, and is closed only
+            // after `io` is dropped.
+            let io = unsafe { AsyncFd::register_with_interest(self.socket.as_raw_fd(), interest) };
+            io.map_err(|error| io::Error::from(error).raw_os_error().unwrap_or(libc::EIO))
+        });
+        registered.as_ref().map_err(|errno| io::Error::from_raw_os_error(*errno))
+    }
 }
 
 /// accept4(2) with both flags at once: without them every connection would cost two calls more.

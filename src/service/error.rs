@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::net;
+use crate::{net, wire};
 
 /// The result of sending.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -55,6 +55,12 @@ pub enum Why {
     /// The other side ended the connection.
     #[error("the other side has closed the connection")]
     Closed,
+    /// The other side ended the connection while there was more to come.
+    #[error("the other side has closed the connection before the end of the input")]
+    ClosedEarly,
+    /// The answer cannot be read.
+    #[error("the answer cannot be read: {0}")]
+    Answer(#[from] wire::Error),
     /// The connection was lost.
     #[error("{}", net::plain(.0))]
     Lost(io::Error),
@@ -63,6 +69,7 @@ pub enum Why {
 fn unacknowledged(acknowledged: &u64, sent: &u64, why: &Why) -> String {
     match (sent, acknowledged) {
         (1, 0) => format!("the message was not acknowledged: {why}"),
+        (sent, last) if sent == last => format!("all that was sent was acknowledged ({sent}), but {why}"),
         (sent, 0) => format!("none of {sent} messages was acknowledged: {why}"),
         (sent, last) => {
             format!("{last} of {sent} messages were acknowledged, the last that was is number {last}: {why}")

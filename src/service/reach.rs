@@ -35,7 +35,8 @@ impl Reach {
         let (mut wait_pause, mut retry_pause) = (WAIT_PAUSE.0, RETRY_PAUSE.0);
         let mut retries = self.retries;
         loop {
-            let error = match self.attempt(endpoints).await {
+            let left = self.wait.map(|wait| wait.saturating_sub(started.elapsed()));
+            let error = match self.attempt(endpoints, left).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) if error.kind() == ErrorKind::Usage => return Err(error),
                 Err(error) => error,
@@ -55,10 +56,15 @@ impl Reach {
         }
     }
 
-    async fn attempt(&self, endpoints: &[Endpoint]) -> net::Result<Connection> {
+    /// Tries each endpoint once; none for longer than what is `left` of the waiting, unless it is over or was not wanted.
+    async fn attempt(&self, endpoints: &[Endpoint], left: Option<Duration>) -> net::Result<Connection> {
+        let mut connector = self.connector.clone();
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            connector.timeout = connector.timeout.min(left);
+        }
         let mut first = None;
         for endpoint in endpoints {
-            match self.connector.connect(endpoint).await {
+            match connector.connect(endpoint).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
                     if endpoints.len() > 1 {

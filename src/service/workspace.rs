@@ -11,13 +11,16 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{Messages, Outcome};
-use crate::wire::{self, Decoder, Framing, Span};
+use crate::wire::{self, Decoder, Framing, MOST_AT_ONCE, Span};
 
 /// How much is read at once, in bytes.
 pub const READ_SIZE: usize = 64 * 1024;
 
 /// How many unused buffers a thread keeps.
 const SPARE_WORKSPACES: usize = 16;
+
+/// A buffer for answers up to this size is kept; a larger one was for long replies.
+const MOST_ANSWERS: usize = 1024 * 1024;
 
 /// An unfinished message up to this size is copied out, so that the buffer can be lent to others.
 const SMALL_TAIL: usize = 4 * 1024;
@@ -56,7 +59,7 @@ impl Workspace {
 
     fn give_back(mut self: Box<Self>) {
         // One that grew for a long message is not worth keeping.
-        if self.input.len() == READ_SIZE && self.output.capacity() <= READ_SIZE * 4 {
+        if self.input.len() == READ_SIZE && self.output.capacity() <= MOST_ANSWERS {
             self.filled = 0;
             SPARE.with_borrow_mut(|spare| {
                 if spare.len() < SPARE_WORKSPACES {
@@ -106,12 +109,13 @@ impl Inbox {
         Poll::Ready(read)
     }
 
-    /// Finds the messages in what was read. An error comes after the messages before it: they are in the workspace.
-    pub(super) fn decode(&mut self) -> wire::Result<()> {
-        let Self { decoder, workspace: Some(workspace), done, .. } = self else { return Ok(()) };
+    /// Finds the messages in what was read, and says whether there may be more than were looked for at once. An error
+    /// comes after the messages before it: they are in the workspace.
+    pub(super) fn decode(&mut self) -> wire::Result<bool> {
+        let Self { decoder, workspace: Some(workspace), done, .. } = self else { return Ok(false) };
         workspace.spans.clear();
         *done = decoder.decode(&workspace.input[..workspace.filled], &mut workspace.spans)?;
-        Ok(())
+        Ok(workspace.spans.len() == MOST_AT_ONCE)
     }
 
     /// Finds the last message, now that the stream has ended.
@@ -151,8 +155,10 @@ impl Inbox {
     pub(super) fn handled(&mut self) {
         if let Some(workspace) = &mut self.workspace {
             workspace.spans.clear();
-            workspace.input.copy_within(self.done..workspace.filled, 0);
-            workspace.filled -= std::mem::take(&mut self.done);
+            if self.done > 0 {
+                workspace.input.copy_within(self.done..workspace.filled, 0);
+                workspace.filled -= std::mem::take(&mut self.done);
+            }
         }
         self.release();
     }

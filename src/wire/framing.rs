@@ -18,6 +18,9 @@ pub const MAX_BODY: usize = 1024 * 1024;
 /// The bytes of the length in front of a message: a 32-bit number, big-endian.
 pub const LENGTH_PREFIX: usize = 4;
 
+/// The most messages that are found at once; the rest is found by the next call.
+pub const MOST_AT_ONCE: usize = 4096;
+
 /// How messages are told apart in a stream. Datagrams and packets need none: they are messages as they are.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Framing {
@@ -129,8 +132,8 @@ impl Decoder {
         Self { framing, limit: if limit == 0 { usize::MAX } else { limit }, searched: 0 }
     }
 
-    /// Finds the messages that are complete in `buffer`, and says how many bytes they take. The next call gets the
-    /// bytes that are left, and more behind them.
+    /// Finds the messages that are complete in `buffer`, at most [`MOST_AT_ONCE`], and says how many bytes they take. The
+    /// next call gets the bytes that are left, and more behind them unless there were that many.
     ///
     /// # Errors
     /// A message is longer than the limit: found as soon as that is certain, not when it has all come. The messages
@@ -175,6 +178,10 @@ impl Decoder {
             self.within_limit(end - start)?;
             found.push(Span { start, end });
             start = end + 1;
+            if found.len() == MOST_AT_ONCE {
+                self.searched = 0;
+                return Ok(start);
+            }
         }
         self.searched = buffer.len() - start;
         self.within_limit(self.searched)?;
@@ -183,7 +190,9 @@ impl Decoder {
 
     fn decode_lengths(&self, buffer: &[u8], found: &mut Vec<Span>) -> Result<usize> {
         let mut done = 0;
-        while let Some(length) = declared_length(&buffer[done..]) {
+        while found.len() < MOST_AT_ONCE
+            && let Some(length) = declared_length(&buffer[done..])
+        {
             self.within_limit(length)?;
             let start = done + LENGTH_PREFIX;
             let Some(end) = start.checked_add(length).filter(|end| *end <= buffer.len()) else { break };
@@ -249,6 +258,19 @@ mod tests {
             decode(Framing::Length, 0, b"\xff\xff\xff\xff", &[9])
                 .is_err_and(|error| matches!(error, Error::Cut { .. }))
         );
+    }
+
+    #[test]
+    fn no_more_than_so_many_are_found_at_once() {
+        for framing in [Framing::Nul, Framing::Length] {
+            let stream = vec![0; 4 * (MOST_AT_ONCE + 5)];
+            let (mut decoder, mut found) = (Decoder::new(framing, 9), Vec::new());
+            let done = decoder.decode(&stream, &mut found).expect("messages");
+            assert_eq!(found.len(), MOST_AT_ONCE);
+            found.clear();
+            decoder.decode(&stream[done..][..20], &mut found).expect("the rest");
+            assert_eq!(found.len(), if framing == Framing::Nul { 20 } else { 5 });
+        }
     }
 
     #[test]

@@ -7,4 +7,4 @@ mod framing;
 pub mod plain;
 
 pub use error::{Error, Result};
-pub use framing::{Decoder, Framing, LENGTH_PREFIX, MAX_BODY, MAX_LINE, Span};
+pub use framing::{Decoder, Framing, LENGTH_PREFIX, MAX_BODY, MAX_LINE, MOST_AT_ONCE, Span};

@@ -64,7 +64,7 @@ async fn listen(address: &str) -> (Listener, Endpoint) {
 
 /// Create, bind, listen, accept; create, connect; write and read both ways; attributes; close.
 async fn the_calls(address: &str, domain: Domain, socket_type: Type) {
-    let (listener, endpoint) = listen(address).await;
+    let (mut listener, endpoint) = listen(address).await;
     let client = Connector::default().connect(&endpoint).await.expect("connect");
     let socket = client.socket().expect("a kernel socket");
     assert_eq!(socket.socket_type(), socket_type);
@@ -104,7 +104,7 @@ async fn the_calls(address: &str, domain: Domain, socket_type: Type) {
             assert_eq!(client.recv(&mut bytes).await.expect("receive the end").sent, 0);
         }
         Connection::Packets(client) => {
-            let server = listener.into_packets().remove(0);
+            let server = listener.take_packets().remove(0);
             let mut bytes = [0; 4];
             for packet in ["one", "longer", ""] {
                 client.send(packet.as_bytes()).await.expect("send");

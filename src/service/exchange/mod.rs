@@ -7,9 +7,12 @@ mod packets;
 mod progress;
 mod stream;
 
+use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 pub use progress::Summary;
 
@@ -48,7 +51,7 @@ enum Over {
 /// What a step of an exchange has brought.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
-    /// Answers have come: [`Exchange::answers`] has them until the next step.
+    /// Answers have come: [`Exchange::answers`] has them until the next step. They are none if all were refusals.
     Answers,
     /// All messages of the source were sent and answered, or the other side has ended with none outstanding.
     Done,
@@ -56,7 +59,7 @@ pub enum Step {
 
 /// Where the messages come from.
 pub trait Source {
-    /// The next messages; `None` when there are no more.
+    /// The next messages; `None` when there are no more. May be asked again after that.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch>>;
 }
 
@@ -70,7 +73,9 @@ impl Exchange {
         Self { over }
     }
 
-    /// Sends and receives until answers have come or all is done.
+    /// Sends and receives until answers have come or all is done. Nothing is lost if it is dropped before, and asked again.
+    ///
+    /// After an error the counts stand; what was not acknowledged by then is not known to have arrived.
     ///
     /// # Errors
     /// Messages were sent and not acknowledged, one was refused (said when all are answered), or one cannot be sent.
@@ -97,6 +102,15 @@ impl Exchange {
         }
     }
 
+    /// The first refusal that has come since this was last asked: the number of the message, and the reason. One that
+    /// is taken is not reported at the end.
+    pub fn take_refusal(&mut self) -> Option<(u64, String)> {
+        match &mut self.over {
+            Over::Stream(stream) => stream.progress.take_refusal(),
+            Over::Packets(packets) => packets.progress.take_refusal(),
+        }
+    }
+
     /// Ends the connection in order.
     ///
     /// # Errors
@@ -107,6 +121,23 @@ impl Exchange {
             Over::Packets(_) => Ok(()),
         }
     }
+}
+
+/// How long the end of the input may take after the other side has ended: whether there was more to send decides whether all
+/// went well.
+const END_OF_INPUT: Duration = Duration::from_secs(1);
+
+/// Whether a source has nothing more, now that nothing more can be sent.
+async fn ended_in_time(source: &mut impl Source) -> bool {
+    let ended = poll_fn(|cx| {
+        loop {
+            match source.poll_next(cx) {
+                Poll::Ready(Some(batch)) if batch.spans.is_empty() => {}
+                next => return next.map(|next| next.is_none()),
+            }
+        }
+    });
+    timeout(END_OF_INPUT, ended).await.unwrap_or(false)
 }
 
 /// One batch, then no more.

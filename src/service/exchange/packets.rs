@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use socket2::Type;
 
 use super::progress::Progress;
-use super::{Source, Step};
+use super::{Source, Step, ended_in_time};
 use crate::net::{MAX_UDP_PAYLOAD, Packet, PacketSocket};
 use crate::service::error::Why;
 use crate::service::workspace::READ_SIZE;
@@ -32,6 +32,8 @@ pub(super) struct OverPackets {
     /// The next message of the first batch.
     next: usize,
     ended: bool,
+    /// What was wrong with the connection, while what came before it is still read.
+    trouble: Option<io::Error>,
     buffer: Vec<u8>,
     shown: Vec<Span>,
 }
@@ -55,6 +57,7 @@ impl OverPackets {
             queue: VecDeque::new(),
             next: 0,
             ended: false,
+            trouble: None,
             buffer,
             shown: Vec::new(),
         }
@@ -77,17 +80,29 @@ impl OverPackets {
                 Event::Next(None) => self.ended = true,
                 Event::Sent(Ok(())) => self.sent(),
                 Event::Sent(Err(error)) => return Err(self.failed(error)),
+                // Packets that came before the reset are told only after it (unix(7) has no order here).
+                Event::Received(Err(error)) if self.has_end() && self.trouble.is_none() => self.trouble = Some(error),
                 Event::Received(Ok(Packet { sent: 0, .. })) if self.has_end() => {
-                    return match self.progress.outstanding() == 0 && self.queue.is_empty() {
-                        true => self.progress.verdict().map(|()| Step::Done),
-                        false => Err(self.progress.unacknowledged(Why::Closed)),
-                    };
+                    return Err(match self.trouble.take() {
+                        Some(error) => self.progress.lost(error),
+                        None if self.progress.outstanding() > 0 || !self.queue.is_empty() => {
+                            self.progress.unacknowledged(Why::Closed)
+                        }
+                        None => match ended_in_time(source).await {
+                            true => return self.progress.verdict().map(|()| Step::Done),
+                            false => self.progress.unacknowledged(Why::ClosedEarly),
+                        },
+                    });
                 }
                 Event::Received(Ok(packet)) => {
                     let spans = [Span { start: 0, end: answer_end(&self.buffer[..packet.length]) }];
                     let answers = Messages::of_packets(&self.buffer, &spans);
+                    let answered = self.progress.answered();
                     self.progress.answered_by(answers, &mut self.shown, &spans);
-                    if !self.shown.is_empty() {
+                    if packet.is_cut() {
+                        tracing::warn!("an answer of {} bytes was cut to {}", packet.sent, packet.length);
+                    }
+                    if !self.shown.is_empty() || self.progress.answered() > answered {
                         return Ok(Step::Answers);
                     }
                 }
@@ -99,6 +114,8 @@ impl OverPackets {
 
     async fn event(&mut self, source: &mut impl Source) -> Event {
         let takes_more = !self.ended && self.queue.len() < QUEUE;
+        // A receiver that takes nothing is waited for no longer than one that answers nothing.
+        let waits = !self.queue.is_empty();
         let may_send = self.progress.outstanding() < self.window;
         let Self { socket, progress, queue, next, buffer, .. } = self;
         let mut receiving = pin!(socket.recv(buffer));
@@ -122,7 +139,7 @@ impl OverPackets {
             if takes_more && let Poll::Ready(batch) = source.poll_next(cx) {
                 return Poll::Ready(Event::Next(batch));
             }
-            progress.poll_overdue(cx, false, None).map(|_| Event::Overdue)
+            progress.poll_overdue(cx, waits, None).map(|_| Event::Overdue)
         })
         .await
     }
@@ -136,7 +153,7 @@ impl OverPackets {
         }
     }
 
-    fn failed(&self, error: io::Error) -> Error {
+    fn failed(&mut self, error: io::Error) -> Error {
         let number = self.progress.summary().sent + 1;
         let length =
             self.queue.front().and_then(|batch| batch.spans.get(self.next)).map_or(0, |span| span.end - span.start);
@@ -148,7 +165,11 @@ impl OverPackets {
                 number,
                 format!("its {length} bytes do not fit into one packet (UDP carries {MAX_UDP_PAYLOAD} at the most): use a stream"),
             ),
-            _ => self.progress.lost(error),
+            _ => {
+                // The one that failed is among those that were not acknowledged.
+                self.progress.sent(1);
+                self.progress.lost(error)
+            }
         }
     }
 

@@ -32,19 +32,19 @@ pub(super) struct Progress {
     awaited: Acknowledgements,
     timeout: Duration,
     last: Instant,
-    alarm: Pin<Box<Sleep>>,
+    /// Made when it is first needed: an exchange may be made outside a runtime.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Progress {
     pub(super) fn new(config: &ClientConfig) -> Self {
-        let (now, timeout) = (Instant::now(), config.timeout);
         Self {
             summary: Summary::default(),
             first_refusal: None,
             awaited: config.acknowledgements,
-            timeout,
-            last: now,
-            alarm: Box::pin(sleep_until(now + timeout)),
+            timeout: config.timeout,
+            last: Instant::now(),
+            alarm: None,
         }
     }
 
@@ -92,16 +92,21 @@ impl Progress {
         }
     }
 
-    /// Whether everything went well, now that nothing is outstanding.
-    pub(super) fn verdict(&self) -> Result<()> {
-        match &self.first_refusal {
-            Some((number, reason)) => Err(Error::Refused { number: *number, reason: reason.clone() }),
+    /// Whether everything went well since this was last asked, now that nothing is outstanding.
+    pub(super) fn verdict(&mut self) -> Result<()> {
+        match self.take_refusal() {
+            Some((number, reason)) => Err(Error::Refused { number, reason }),
             None => Ok(()),
         }
     }
 
+    /// The first refusal since this was last asked: which message, and why.
+    pub(super) fn take_refusal(&mut self) -> Option<(u64, String)> {
+        self.first_refusal.take()
+    }
+
     /// The error for what is outstanding. A refusal says more than that no answers followed it.
-    pub(super) fn unacknowledged(&self, why: Why) -> Error {
+    pub(super) fn unacknowledged(&mut self, why: Why) -> Error {
         self.verdict().err().unwrap_or(Error::Unacknowledged {
             sent: self.summary.sent,
             acknowledged: self.summary.acknowledged,
@@ -110,7 +115,7 @@ impl Progress {
     }
 
     /// The error for a lost connection.
-    pub(super) fn lost(&self, error: io::Error) -> Error {
+    pub(super) fn lost(&mut self, error: io::Error) -> Error {
         self.unacknowledged(Why::Lost(error))
     }
 
@@ -123,7 +128,8 @@ impl Progress {
     /// other side is waited for. `quiet`, where given, is an earlier time to wake at.
     pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>, waits: bool, quiet: Option<Instant>) -> Poll<Overdue> {
         loop {
-            let overdue = (waits || self.outstanding() > 0).then(|| self.last + self.timeout);
+            // A time beyond what the clock can say is never.
+            let overdue = if waits || self.outstanding() > 0 { self.last.checked_add(self.timeout) } else { None };
             let Some(due) = [overdue, quiet].into_iter().flatten().min() else { return Poll::Pending };
             let now = Instant::now();
             if quiet.is_some_and(|quiet| quiet <= now) {
@@ -132,11 +138,12 @@ impl Progress {
             if overdue.is_some_and(|overdue| overdue <= now) {
                 return Poll::Ready(Overdue::Answer);
             }
-            // The alarm is set anew only when it would ring too late, or has rung too early: not at each answer.
-            if self.alarm.is_elapsed() || self.alarm.deadline() > due {
-                self.alarm.as_mut().reset(due);
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            // It is set anew only when it would ring too late, or has rung too early: not at each answer.
+            if alarm.is_elapsed() || alarm.deadline() > due {
+                alarm.as_mut().reset(due);
             }
-            match self.alarm.as_mut().poll(cx) {
+            match alarm.as_mut().poll(cx) {
                 Poll::Ready(()) => {}
                 Poll::Pending => return Poll::Pending,
             }
@@ -144,11 +151,12 @@ impl Progress {
     }
 
     /// The error for an answer that is overdue.
-    pub(super) fn overdue(&self) -> Error {
+    pub(super) fn overdue(&mut self) -> Error {
         self.unacknowledged(Why::Timeout(self.timeout))
     }
 
-    fn answered(&self) -> u64 {
+    /// Messages that were acknowledged or refused.
+    pub(super) fn answered(&self) -> u64 {
         self.summary.acknowledged + self.summary.refused
     }
 }

@@ -11,11 +11,11 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::progress::{Overdue, Progress};
-use super::{Source, Step};
+use super::{Source, Step, ended_in_time};
 use crate::net::Stream;
 use crate::service::error::Why;
 use crate::service::workspace::{Inbox, READ_SIZE};
-use crate::service::{Acknowledgements, Batch, ClientConfig, Error, Messages, Result};
+use crate::service::{Acknowledgements, Batch, ClientConfig, Messages, Result};
 use crate::wire::{Framing, Span};
 
 /// Messages are taken from the source while less than this many bytes wait to be written.
@@ -31,6 +31,10 @@ pub(super) struct OverStream {
     shown: Vec<Span>,
     queue: Vec<u8>,
     written: usize,
+    /// Messages in the queue of which no byte has been written yet.
+    unsent: usize,
+    /// Whether there may be more answers in what was read.
+    more: bool,
     source: Flow,
     sending: Flow,
     receiving: Flow,
@@ -70,6 +74,8 @@ impl OverStream {
             shown: Vec::new(),
             queue: Vec::new(),
             written: 0,
+            unsent: 0,
+            more: false,
             source: Flow::Open,
             sending: Flow::Open,
             receiving: Flow::Open,
@@ -90,49 +96,65 @@ impl OverStream {
         self.shown.clear();
         // A source that is given anew, such as the next message of a client, is asked anew.
         self.source = Flow::Open;
+        let answered = self.progress.answered();
         loop {
-            if let Some(end) = self.end(source).await {
+            if std::mem::take(&mut self.more) {
+                self.decode_answers()?;
+            } else if let Some(end) = self.end(source).await {
                 return end.map(|()| Step::Done);
+            } else {
+                self.proceed(source).await?;
             }
-            if self.tells_the_end() {
-                self.sending = Flow::Ended;
-                // If the other side has gone, reading will tell.
-                let _ = self.stream.shutdown().await;
-            }
-            match self.event(source).await {
-                Event::Next(Some(batch)) => self.enqueue(&batch)?,
-                Event::Next(None) => self.source = Flow::Ended,
-                Event::Wrote(Ok(written)) => {
-                    self.written += written;
-                    self.progress.moved();
-                }
-                Event::Wrote(Err(error)) => {
-                    // An answer may be waiting all the same: it is read before anything is said.
-                    self.sending = Flow::Ended;
-                    self.trouble = Some(error);
-                }
-                Event::Read(Ok(read)) if read > 0 => {
-                    self.last_read = Instant::now();
-                    let decoded = self.inbox.decode();
-                    self.take_answers();
-                    decoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("answer: {error}")))?;
-                }
-                Event::Read(result) => {
-                    self.receiving = Flow::Ended;
-                    if let Err(error) = result {
-                        self.trouble = Some(error);
-                    }
-                    if self.inbox.unfinished() > 0 || self.config.framing == Framing::Whole {
-                        self.finish_answer();
-                    }
-                }
-                Event::Due(Overdue::Quiet) => self.finish_answer(),
-                Event::Due(Overdue::Answer) => return Err(self.progress.overdue()),
-            }
-            if !self.shown.is_empty() {
+            if !self.shown.is_empty() || self.progress.answered() > answered {
                 return Ok(Step::Answers);
             }
         }
+    }
+
+    /// Waits for the next thing to happen, and does what it calls for.
+    async fn proceed(&mut self, source: &mut impl Source) -> Result<()> {
+        if self.tells_the_end() {
+            self.sending = Flow::Ended;
+            // If the other side has gone, reading will tell.
+            let _ = self.stream.shutdown().await;
+        }
+        match self.event(source).await {
+            Event::Next(Some(batch)) => self.enqueue(&batch)?,
+            Event::Next(None) => self.source = Flow::Ended,
+            Event::Wrote(Ok(written)) => {
+                self.written += written;
+                // Only from now on can an answer be one to these.
+                self.progress.sent(std::mem::take(&mut self.unsent));
+            }
+            Event::Wrote(Err(error)) => {
+                // An answer may be waiting all the same: it is read before anything is said.
+                self.sending = Flow::Ended;
+                self.trouble = Some(error);
+            }
+            Event::Read(Ok(read)) if read > 0 => {
+                self.last_read = Instant::now();
+                self.decode_answers()?;
+            }
+            Event::Read(result) => {
+                self.receiving = Flow::Ended;
+                let orderly = result.is_ok();
+                if let Err(error) = result {
+                    self.trouble = Some(error);
+                }
+                // A line that a reset follows was answered before it; a whole stream that was reset is no answer.
+                if self.inbox.unfinished() > 0 && (orderly || self.config.framing != Framing::Whole) {
+                    self.finish_answer();
+                }
+            }
+            Event::Due(Overdue::Quiet) => self.finish_answer(),
+            Event::Due(Overdue::Answer) => {
+                return Err(match self.trouble.take() {
+                    Some(error) => self.progress.lost(error),
+                    None => self.progress.overdue(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Tells the end of the stream and closes. What the server has not read yet is not harmed: all answers were read.
@@ -149,18 +171,14 @@ impl OverStream {
         let outstanding = self.progress.outstanding() > 0;
         if self.receiving == Flow::Ended {
             if outstanding || self.written < self.queue.len() {
+                self.progress.sent(std::mem::take(&mut self.unsent));
                 return Some(Err(match self.trouble.take() {
                     Some(error) => self.progress.lost(error),
                     None => self.progress.unacknowledged(Why::Closed),
                 }));
             }
-            // What is there to be sent and cannot be any more was not delivered.
-            let left = poll_fn(|cx| Poll::Ready(source.poll_next(cx))).await;
-            if let Poll::Ready(Some(batch)) = left
-                && !batch.spans.is_empty()
-            {
-                self.progress.sent(batch.spans.len());
-                return Some(Err(self.progress.unacknowledged(Why::Closed)));
+            if self.source == Flow::Open && !ended_in_time(source).await {
+                return Some(Err(self.progress.unacknowledged(Why::ClosedEarly)));
             }
             if let Some(error) = self.trouble.take() {
                 tracing::warn!(
@@ -190,7 +208,9 @@ impl OverStream {
     }
 
     async fn event(&mut self, source: &mut impl Source) -> Event {
-        let (quiet, ends) = (self.quiet(), self.waits_for_the_end());
+        let quiet = self.quiet();
+        // One that takes nothing is waited for no longer than one that answers nothing.
+        let waits = self.waits_for_the_end() || self.written < self.queue.len();
         let Self { stream, progress, inbox, queue, written, .. } = self;
         let (takes_more, writes) = (
             self.source == Flow::Open && self.sending == Flow::Open && queue.len() - *written < QUEUE,
@@ -207,7 +227,7 @@ impl OverStream {
             if writes && let Poll::Ready(wrote) = Pin::new(&mut *stream).poll_write(cx, &queue[*written..]) {
                 return Poll::Ready(Event::Wrote(wrote));
             }
-            progress.poll_overdue(cx, ends, quiet).map(Event::Due)
+            progress.poll_overdue(cx, waits, quiet).map(Event::Due)
         })
         .await
     }
@@ -219,25 +239,44 @@ impl OverStream {
     }
 
     fn enqueue(&mut self, batch: &Batch) -> Result<()> {
-        if self.written == self.queue.len() {
-            self.queue.clear();
+        if self.written >= QUEUE || self.written == self.queue.len() {
+            self.queue.drain(..self.written);
             self.written = 0;
         }
         let framing = self.config.framing;
-        for (index, message) in batch.iter().enumerate() {
-            let inside = match framing {
-                Framing::Line => memchr::memchr(b'\n', message).map(|_| "a newline"),
-                Framing::Nul => memchr::memchr(0, message).map(|_| "a NUL byte"),
-                _ => None,
+        let before = self.progress.summary().sent + self.unsent as u64;
+        for (number, message) in (before + 1..).zip(batch.iter()) {
+            let wrong = match framing {
+                Framing::Line if memchr::memchr(b'\n', message).is_some() => {
+                    "a newline in it ends a message; the framings nul and length can carry it"
+                }
+                Framing::Nul if memchr::memchr(0, message).is_some() => {
+                    "a NUL byte in it ends a message; the framing length can carry it"
+                }
+                Framing::Length if u32::try_from(message.len()).is_err() => "it is longer than 4 GiB",
+                Framing::Whole if number > 1 => "the whole stream is one message",
+                _ => continue,
             };
-            if let Some(inside) = inside {
-                let number = self.progress.summary().sent + index as u64 + 1;
-                let reason = format!("{inside} in it ends a message in this framing; nul or length can carry it");
-                return Err(self.progress.unsendable(number, reason));
-            }
+            return Err(self.progress.unsendable(number, wrong));
+        }
+        for message in batch.iter() {
             framing.encode(message, &mut self.queue);
         }
-        self.progress.sent(batch.spans.len());
+        self.unsent += batch.spans.len();
+        if batch.bytes.is_empty() && framing == Framing::Whole {
+            // Nothing will be written for it: its end is all there is.
+            self.progress.sent(std::mem::take(&mut self.unsent));
+        }
+        Ok(())
+    }
+
+    fn decode_answers(&mut self) -> Result<()> {
+        let decoded = self.inbox.decode();
+        self.take_answers();
+        match decoded {
+            Ok(more) => self.more = more,
+            Err(error) => return Err(self.progress.unacknowledged(Why::Answer(error))),
+        }
         Ok(())
     }
 
@@ -255,11 +294,5 @@ impl OverStream {
             Ok(()) => self.take_answers(),
             Err(error) => tracing::warn!("answer: {error}"),
         }
-    }
-}
-
-impl From<crate::wire::Error> for Error {
-    fn from(error: crate::wire::Error) -> Self {
-        Self::Local(io::Error::new(io::ErrorKind::InvalidData, error))
     }
 }

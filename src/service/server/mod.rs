@@ -10,22 +10,27 @@ mod stream;
 
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Handler, Peer};
 use crate::net::{BACKLOG, Connection, Incoming, Listener, PacketSocket, plain};
 
 pub use config::{Conversations, DRAIN_TIMEOUT, ServerConfig};
-use setting::{Setting, unless_idle};
+use setting::{Setting, Stop, Talk, unless_idle};
 
 /// The pause after an accept that failed for want of descriptors or memory: at first, and at the most.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// How often a failing accept is told of at the most.
+const ACCEPT_TELL: Duration = Duration::from_secs(10);
 
 /// A server: a handler, and how it is reached by messages.
 pub struct Server {
@@ -36,12 +41,12 @@ pub struct Server {
 /// What a server has done when it has ended.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Served {
-    /// Conversations: connections on which a message came, or peers of datagrams.
+    /// Conversations: connections on which a message came, or sockets for datagrams on which one did.
     pub conversations: u64,
     /// Messages that were acknowledged or answered.
     pub messages: u64,
-    /// Whether conversations were cut off because draining took too long.
-    pub cut_off: usize,
+    /// Conversations that were cut off because draining took too long.
+    pub cut_off: u64,
 }
 
 impl Server {
@@ -57,36 +62,39 @@ impl Server {
     /// A socket for datagrams cannot be used any more. A failing peer or accept never ends the server.
     pub async fn serve(self, listeners: Vec<Listener>, stop: impl Future<Output = ()>) -> io::Result<Served> {
         let (stopping, stopped) = watch::channel(false);
-        let (ended, mut one_ended) = watch::channel(Served::default());
         let shared = Arc::new(Shared {
             setting: Setting::new(self.handler, &self.config),
             conversations: self.config.conversations,
-            stopped,
-            ended,
+            stop: Stop(stopped),
+            served: Counts::default(),
+            over: Notify::new(),
         });
         let mut tasks = JoinSet::new();
-        for listener in listeners {
+        for mut listener in listeners {
+            for socket in listener.take_packets() {
+                tasks.spawn(shared.clone().datagrams(socket));
+            }
             if listener.has_connections() {
                 tasks.spawn(shared.clone().accept(listener));
-            } else {
-                for socket in listener.into_packets() {
-                    tasks.spawn(shared.clone().datagrams(socket));
-                }
             }
         }
-        let one = self.config.conversations == Conversations::One;
-        let failed = tokio::select! {
-            () = stop => None,
-            _ = one_ended.wait_for(|served| one && served.conversations > 0) => None,
-            Some(Ok(Err(error))) = tasks.join_next() => Some(error),
+        let mut stop = pin!(stop);
+        let result = loop {
+            tokio::select! {
+                () = &mut stop => break Ok(()),
+                () = shared.over.notified() => break Ok(()),
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => break Err(error),
+                    Err(panic) => break Err(io::Error::other(panic)),
+                },
+                else => break Ok(()),
+            }
         };
         stopping.send_replace(true);
-        let drained = timeout(self.config.drain_timeout, async { while tasks.join_next().await.is_some() {} }).await;
-        let served = *one_ended.borrow();
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(Served { cut_off: if drained.is_err() { tasks.len() } else { 0 }, ..served }),
-        }
+        // What is not over by then is cut off when the tasks are dropped.
+        let _ = timeout(self.config.drain_timeout, async { while tasks.join_next().await.is_some() {} }).await;
+        result.map(|()| shared.served.sum())
     }
 }
 
@@ -94,39 +102,57 @@ impl Server {
 struct Shared {
     setting: Setting,
     conversations: Conversations,
-    stopped: watch::Receiver<bool>,
-    ended: watch::Sender<Served>,
+    stop: Stop,
+    served: Counts,
+    /// Told when the one conversation is over.
+    over: Notify,
+}
+
+#[derive(Default)]
+struct Counts {
+    conversations: AtomicU64,
+    messages: AtomicU64,
+    open: AtomicU64,
+}
+
+impl Counts {
+    fn sum(&self) -> Served {
+        Served {
+            conversations: self.conversations.load(Ordering::Relaxed),
+            messages: self.messages.load(Ordering::Relaxed),
+            cut_off: self.open.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl Shared {
     async fn accept(self: Arc<Self>, listener: Listener) -> io::Result<()> {
-        let mut stopped = self.stopped.clone();
         let mut talking = JoinSet::new();
-        let mut pause = ACCEPT_PAUSE.0;
+        let mut trouble = AcceptTrouble::default();
+        let mut stopped = pin!(self.stop.clone().wait());
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = stopped.wait_for(|stopped| *stopped) => break,
+                () = &mut stopped => break,
                 Some(_) = talking.join_next() => continue,
                 // The one conversation is had with one client at a time, so that it is clear which was the first.
                 accepted = listener.accept(), if self.conversations == Conversations::Many || talking.is_empty() => accepted,
             };
             match accepted {
                 Ok(incoming) => {
-                    pause = ACCEPT_PAUSE.0;
+                    trouble.is_over();
                     talking.spawn(self.clone().talk(incoming));
                 }
                 Err(error) if is_about_the_peer(&error) => tracing::debug!("accept: {}", plain(&error)),
-                Err(error) => {
-                    tracing::warn!("accept: {}: again in {pause:?}", plain(&error));
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(ACCEPT_PAUSE.1);
-                }
+                Err(error) => tokio::select! {
+                    () = &mut stopped => break,
+                    () = trouble.pause(&error) => {}
+                },
             }
         }
         // Whoever had connected by then is served; whoever comes now is refused at once.
         for _ in 0..BACKLOG {
-            match unless_idle(listener.accept(), true).await {
+            match unless_idle(listener.accept(), true, || listener.has_input()).await {
                 Some(Ok(incoming)) if self.conversations == Conversations::Many => {
                     talking.spawn(self.clone().talk(incoming));
                 }
@@ -142,30 +168,52 @@ impl Shared {
     async fn talk(self: Arc<Self>, incoming: Incoming) {
         let peer = Peer { addr: incoming.peer.clone() };
         tracing::info!("{peer}: connected");
-        let mut stopped = self.stopped.clone();
-        let stop = async { drop(stopped.wait_for(|stopped| *stopped).await) };
+        self.served.open.fetch_add(1, Ordering::Relaxed);
         let talk = match Connection::from(incoming) {
-            Connection::Stream(stream) => stream::converse(&self.setting, stream, &peer, stop).await,
-            Connection::Packets(packets) => packets::converse(&self.setting, &packets, &peer, stop).await,
+            Connection::Stream(stream) => stream::converse(&self.setting, stream, &peer, &self.stop).await,
+            Connection::Packets(packets) => packets::converse(&self.setting, &packets, &peer, &self.stop).await,
         };
+        self.served.open.fetch_sub(1, Ordering::Relaxed);
         tracing::info!("{peer}: {talk}");
-        self.note(talk.messages, u64::from(talk.had_message));
+        self.note(&talk);
     }
 
     async fn datagrams(self: Arc<Self>, socket: PacketSocket) -> io::Result<()> {
-        let mut stopped = self.stopped.clone();
-        let stop = async { drop(stopped.wait_for(|stopped| *stopped).await) };
         let one = self.conversations == Conversations::One;
-        let messages = datagrams::serve(&self.setting, &socket, one, stop).await?;
-        self.note(messages, u64::from(messages > 0));
+        let talk = datagrams::serve(&self.setting, &socket, one, &self.stop).await?;
+        self.note(&talk);
         Ok(())
     }
 
-    fn note(&self, messages: u64, conversations: u64) {
-        self.ended.send_modify(|served| {
-            served.messages += messages;
-            served.conversations += conversations;
-        });
+    fn note(&self, talk: &Talk) {
+        self.served.messages.fetch_add(talk.messages, Ordering::Relaxed);
+        self.served.conversations.fetch_add(u64::from(talk.had_message), Ordering::Relaxed);
+        if talk.had_message && self.conversations == Conversations::One {
+            self.over.notify_one();
+        }
+    }
+}
+
+/// Accepting that fails for want of descriptors or memory: it is tried again after ever longer pauses, and said now and then.
+#[derive(Default)]
+struct AcceptTrouble {
+    pause: Option<Duration>,
+    told: Option<Instant>,
+}
+
+impl AcceptTrouble {
+    fn is_over(&mut self) {
+        self.pause = None;
+    }
+
+    async fn pause(&mut self, error: &io::Error) {
+        if self.told.is_none_or(|told| told.elapsed() > ACCEPT_TELL) {
+            tracing::warn!("accept: {}; clients wait until it succeeds", plain(error));
+            self.told = Some(Instant::now());
+        }
+        let pause = self.pause.map_or(ACCEPT_PAUSE.0, |pause| (pause * 2).min(ACCEPT_PAUSE.1));
+        self.pause = Some(pause);
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -2,36 +2,27 @@
 //!
 //! Apart from streams: a packet is a message, its answer a packet, and nothing needs framing.
 
-use std::future::Future;
 use std::pin::pin;
 
 use bytes::Bytes;
 
-use super::setting::{Setting, Talk, unless_idle};
+use super::setting::{Setting, Stop, Talk, check_outcomes, unless_idle};
 use crate::net::{Packet, PacketSocket, plain};
 use crate::service::{Messages, Outcome, Peer, READ_SIZE};
 use crate::wire::{self, Span};
 
-/// Serves one connection of sequenced packets until the peer has ended it or `stop` completes.
-pub(super) async fn converse(
-    setting: &Setting,
-    socket: &PacketSocket,
-    peer: &Peer,
-    stop: impl Future<Output = ()>,
-) -> Talk {
+/// Serves one connection of sequenced packets until the peer has ended it or the server is to stop.
+pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Peer, stop: &Stop) -> Talk {
     let mut talk = Talk::default();
-    let mut stop = pin!(stop);
-    let mut stopping = false;
+    let mut stopped = pin!(stop.clone().wait());
     let mut buffer = vec![0; packet_buffer(setting.max_message)];
     let mut outcomes = Vec::new();
     loop {
+        let stopping = stop.is_set();
         let received = tokio::select! {
             biased;
-            () = &mut stop, if !stopping => {
-                stopping = true;
-                continue;
-            }
-            received = unless_idle(socket.recv(&mut buffer), stopping) => received,
+            received = unless_idle(socket.recv(&mut buffer), stopping, || socket.socket().has_input()) => received,
+            () = &mut stopped, if !stopping => continue,
         };
         let packet = match received {
             // A packet of no bytes is the end of the connection.
@@ -86,6 +77,7 @@ pub(super) async fn answer_packet(
     }
     let span = [Span { start: 0, end: packet.length }];
     setting.handler.handle(Messages::of_packets(buffer, &span), peer, outcomes).await;
+    check_outcomes(outcomes, 1);
     match outcomes.pop()? {
         Outcome::Done => Some(Answer { bytes: setting.packet_acknowledgement.clone(), counts: true }),
         Outcome::Reply(reply) => Some(Answer { bytes: Some(reply), counts: true }),

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::config::{Conversations, ServerConfig};
-use crate::service::Handler;
+use crate::service::{Handler, Outcome};
 use crate::wire::Framing;
 
 /// What every conversation of a server has in common.
@@ -63,14 +64,43 @@ impl fmt::Display for Talk {
     }
 }
 
-/// Waits for input; a conversation that is `stopping` still takes what has arrived, and then no more.
-pub(super) async fn unless_idle<T>(input: impl Future<Output = T>, stopping: bool) -> Option<T> {
+/// Says when a server is to stop.
+#[derive(Clone)]
+pub(super) struct Stop(pub(super) watch::Receiver<bool>);
+
+impl Stop {
+    pub(super) fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    pub(super) async fn wait(mut self) {
+        // A server that is gone has stopped, too.
+        let _ = self.0.wait_for(|stopped| *stopped).await;
+    }
+}
+
+/// Waits for input; a conversation that is `stopping` still takes what has arrived, and then no more. `has_input` asks the
+/// kernel: what the runtime knows of it is as old as its last turn.
+pub(super) async fn unless_idle<T>(
+    input: impl Future<Output = T>,
+    stopping: bool,
+    has_input: impl Fn() -> bool,
+) -> Option<T> {
     let mut input = pin!(input);
     poll_fn(|cx| match input.as_mut().poll(cx) {
-        Poll::Pending if stopping => Poll::Ready(None),
+        Poll::Pending if stopping && !has_input() => Poll::Ready(None),
         polled => polled.map(Some),
     })
     .await
+}
+
+/// Makes the outcomes as many as the messages: what a handler has said nothing of was not done.
+pub(super) fn check_outcomes(outcomes: &mut Vec<Outcome>, messages: usize) {
+    let ends_early = matches!(outcomes.last(), Some(Outcome::Retry(_))) && outcomes.len() < messages;
+    if outcomes.len() != messages && !ends_early {
+        outcomes.truncate(messages);
+        outcomes.resize(messages, Outcome::Retry("the handler gave no outcome".to_owned()));
+    }
 }
 
 /// Appends a text as the peer's framing has it, ended by a newline where nothing else ends it.

@@ -3,15 +3,16 @@
 //! Apart from accepting: this knows one peer. All messages of a read are handled together, and all their acknowledgements
 //! leave in one write.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::setting::{Setting, Talk, encode_text, unless_idle};
+use super::setting::{Setting, Stop, Talk, check_outcomes, encode_text};
 use crate::net::{Stream, plain};
 use crate::service::workspace::Inbox;
 use crate::service::{Outcome, Peer};
@@ -25,71 +26,90 @@ const CLOSE_DISCARD: usize = 64 * 1024;
 /// How long the beginning of a line may wait for the rest before the user is told what may be amiss.
 const UNFINISHED_HINT: Duration = Duration::from_secs(2);
 
-/// Serves one stream until the peer has ended it, something is wrong, or `stop` completes.
-pub(super) async fn converse(
-    setting: &Setting,
-    mut stream: Stream,
-    peer: &Peer,
-    stop: impl Future<Output = ()>,
-) -> Talk {
+/// Serves one stream until the peer has ended it, something is wrong, or the server is to stop.
+pub(super) async fn converse(setting: &Setting, mut stream: Stream, peer: &Peer, stop: &Stop) -> Talk {
     let mut talk = Talk::default();
     if let Some(socket) = stream.socket() {
         // Acknowledgements are small and waited for. Other domains than TCP have no such option.
         let _ = socket.raw().set_tcp_nodelay(true);
     }
-    let ended = read_and_handle(setting, &mut stream, peer, stop, &mut talk).await;
-    if let Err(error) = &ended {
-        let trouble = plain(error);
-        tracing::warn!("{peer}: {trouble}");
-        talk.trouble = Some(trouble);
-    }
+    let closing = match read_and_handle(setting, &mut stream, peer, stop, &mut talk).await {
+        // The peer has said all: there is nothing left to be read.
+        Ok(End::Theirs) => 0,
+        Ok(End::Ours) => CLOSE_DISCARD,
+        Err(error) => {
+            let trouble = plain(&error);
+            tracing::warn!("{peer}: {trouble}");
+            talk.trouble = Some(trouble);
+            CLOSE_DISCARD
+        }
+    };
     // If the peer has gone there is nothing to wait for, and nothing to be said about it.
-    let _ = timeout(CLOSE_TIMEOUT, stream.close(CLOSE_DISCARD)).await;
+    let _ = timeout(CLOSE_TIMEOUT, stream.close(closing)).await;
     talk
+}
+
+/// Whose wish it was that a conversation is over.
+enum End {
+    Theirs,
+    Ours,
 }
 
 async fn read_and_handle(
     setting: &Setting,
     stream: &mut Stream,
     peer: &Peer,
-    stop: impl Future<Output = ()>,
+    stop: &Stop,
     talk: &mut Talk,
-) -> io::Result<()> {
+) -> io::Result<End> {
     let mut inbox = Inbox::new(setting.framing, setting.max_message);
-    let mut stop = pin!(stop);
-    let (mut stopping, mut hinted) = (false, false);
+    let mut stopped = pin!(stop.clone().wait());
+    let mut hinted = false;
     loop {
+        let stopping = stop.is_set();
         let hint_due = !hinted && inbox.unfinished() > 0 && matches!(setting.framing, Framing::Line | Framing::Nul);
         let read = tokio::select! {
             biased;
-            () = &mut stop, if !stopping => {
-                stopping = true;
-                continue;
-            }
-            read = unless_idle(poll_fn(|cx| inbox.poll_read(cx, stream)), stopping) => read,
-            () = tokio::time::sleep(UNFINISHED_HINT), if hint_due => {
+            read = next_read(&mut inbox, stream, stopping) => read,
+            () = &mut stopped, if !stopping => continue,
+            () = async { sleep(UNFINISHED_HINT).await }, if hint_due => {
                 hinted = true;
                 tracing::warn!("{peer}: sent {} bytes of a message without its end", inbox.unfinished());
                 tracing::warn!("with --framing read each read is a message, with --framing whole the whole stream");
                 continue;
             }
         };
-        let end = match read {
-            None => break,
+        let ended = match read {
+            None => return Ok(End::Ours),
             Some(read) => read? == 0,
         };
-        talk.had_message |= !end;
-        let decoded = if end { inbox.finish() } else { inbox.decode() };
-        let go_on = handle(setting, &mut inbox, stream, peer, talk).await?;
-        if let Err(error) = decoded {
-            return refuse(setting, stream, peer, error, talk).await;
+        talk.had_message |= !ended;
+        loop {
+            let decoded = if ended { inbox.finish().map(|()| false) } else { inbox.decode() };
+            let go_on = handle(setting, &mut inbox, stream, peer, talk).await?;
+            inbox.handled();
+            match decoded {
+                Err(error) => {
+                    refuse(setting, stream, peer, error, talk).await?;
+                    return Ok(End::Ours);
+                }
+                Ok(_) if !go_on || (setting.only_first && talk.had_message) => return Ok(End::Ours),
+                Ok(false) if ended => return Ok(End::Theirs),
+                Ok(false) => break,
+                // A read of very short messages is handled in parts, so that their outcomes stay few.
+                Ok(true) => {}
+            }
         }
-        if end || !go_on || (setting.only_first && talk.had_message) {
-            break;
-        }
-        inbox.handled();
     }
-    Ok(())
+}
+
+/// Reads once; gives nothing if the conversation is `stopping` and nothing has arrived.
+async fn next_read(inbox: &mut Inbox, stream: &mut Stream, stopping: bool) -> Option<io::Result<usize>> {
+    poll_fn(|cx| match inbox.poll_read(cx, stream) {
+        Poll::Pending if stopping && !stream.has_input() => Poll::Ready(None),
+        polled => polled.map(Some),
+    })
+    .await
 }
 
 /// Handles the messages of a read and sends their answers. Gives false if the conversation cannot go on.
@@ -102,7 +122,9 @@ async fn handle(
 ) -> io::Result<bool> {
     let Some((messages, outcomes, output)) = inbox.messages() else { return Ok(true) };
     talk.had_message = true;
+    let count = messages.len();
     setting.handler.handle(messages, peer, outcomes).await;
+    check_outcomes(outcomes, count);
     let mut go_on = true;
     for outcome in outcomes.drain(..) {
         match outcome {
