@@ -86,7 +86,7 @@ impl Common {
 /// Receive messages: display each and acknowledge it.
 ///
 /// Listens, and says so when it is ready. Each message is written to standard output and then acknowledged. Ends after its
-/// first conversation, or with -k when it is stopped: SIGTERM and SIGINT let messages in hand be finished, a second one ends
+/// first conversation (a connection without a message is none), or with -k when it is stopped: SIGTERM and SIGINT let messages in hand be finished, a second one ends
 /// it at once.
 #[derive(Args, Debug)]
 #[command(after_long_help = exit_statuses())]
@@ -108,9 +108,9 @@ pub(super) struct ServerArgs {
     #[arg(long, conflicts_with = "ack")]
     pub(super) no_ack: bool,
     /// How messages are told apart in a stream: line, nul, length (4 bytes, big-endian, before each), whole (the whole
-    /// stream is one), read (each read is one, as in the tutorial)
-    #[arg(long, value_name = "HOW", default_value = "line", env = "WILCO_FRAMING", value_parser = framing)]
-    pub(super) framing: Framing,
+    /// stream is one), read (each read is one, as in the tutorial) [default: line]
+    #[arg(long, value_name = "HOW", value_parser = framing)]
+    pub(super) framing: Option<Framing>,
     /// The longest message; a longer one is refused. 0 is no limit [default: 64K; 1M for length and whole]
     #[arg(long, value_name = "SIZE", env = "WILCO_MAX_MESSAGE", value_parser = size)]
     pub(super) max_message: Option<usize>,
@@ -156,7 +156,7 @@ pub(super) struct ClientArgs {
     pub(super) source: Option<String>,
     /// How messages are told apart in a stream, and in standard input: line, nul, length (4 bytes, big-endian, before each),
     /// whole (all of it is one), read
-    #[arg(long, value_name = "HOW", default_value = "line", env = "WILCO_FRAMING", value_parser = framing)]
+    #[arg(long, value_name = "HOW", default_value = "line", value_parser = framing)]
     pub(super) framing: Framing,
     #[command(flatten)]
     pub(super) common: Common,
@@ -245,8 +245,9 @@ pub(super) struct ManArgs {
 
 /// The definition of a program's arguments.
 pub(super) fn definition(program: Program) -> clap::Command {
+    // Of an option that is given twice the last counts, so that an alias can be overruled.
     match program {
-        Program::Wilco => Wilco::command(),
+        Program::Wilco => Wilco::command().mut_subcommands(|command| command.args_override_self(true)),
         Program::Server => of_command::<ServerArgs>("server"),
         Program::Client => of_command::<ClientArgs>("client"),
     }
@@ -272,19 +273,30 @@ pub(super) fn missing(program: Program) -> &'static str {
 
 /// The endpoints of a server.
 pub(super) fn server_endpoints(words: &[OsString]) -> Result<Vec<Endpoint>, Error> {
-    words.iter().map(|word| text(word)?.parse()).collect()
+    if let Some((host, port)) = host_and_port(words)? {
+        return Err(Error::usage(format!("`{host} {port}` is how a client is told where to connect"))
+            .hinting(format!("write {host}:{port} to listen on an address of that host, or {port} to listen on all")));
+    }
+    endpoints(words)
 }
 
 /// The endpoints of a client: the tutorial's two words, or any number of addresses.
 pub(super) fn client_endpoints(words: &[OsString]) -> Result<Vec<Endpoint>, Error> {
-    if let [host, port] = words
-        && let (host, port) = (text(host)?, text(port)?)
-        && is_host(host)
-        && !port.split('?').next().unwrap_or_default().contains([':', '/', '@'])
-    {
-        return Ok(vec![Endpoint::from_host_and_port(host, port)?]);
+    match host_and_port(words)? {
+        Some((host, port)) => Ok(vec![Endpoint::from_host_and_port(host, port)?]),
+        None => endpoints(words),
     }
-    server_endpoints(words)
+}
+
+fn endpoints(words: &[OsString]) -> Result<Vec<Endpoint>, Error> {
+    words.iter().map(|word| text(word)?.parse()).collect()
+}
+
+fn host_and_port(words: &[OsString]) -> Result<Option<(&str, &str)>, Error> {
+    let [host, port] = words else { return Ok(None) };
+    let (host, port) = (text(host)?, text(port)?);
+    let is_port = !port.split('?').next().unwrap_or_default().contains([':', '/', '@']);
+    Ok((is_port && is_host(host)).then_some((host, port)))
 }
 
 /// Whether a word is the host of the two: a name or an IP address, and no address by itself.
@@ -326,7 +338,7 @@ fn exit_statuses() -> String {
 }
 
 fn of_command<A: Args>(name: &'static str) -> clap::Command {
-    A::augment_args(clap::Command::new(name).bin_name(name).version(env!("CARGO_PKG_VERSION")))
+    A::augment_args(clap::Command::new(name).args_override_self(true).bin_name(name).version(env!("CARGO_PKG_VERSION")))
 }
 
 #[cfg(test)]

@@ -1,20 +1,22 @@
 //! `client`: sends messages, shows their acknowledgements, and ends with 0 only if every one was acknowledged.
 
 use std::io::{self, IsTerminal};
-use std::sync::mpsc::Sender;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::sync::mpsc;
 
 use crate::net::{Connector, Error};
-use crate::service::{Acknowledgements, Batch, ClientConfig, Exchange, Reach, Screen, Step, Summary};
+use crate::service::{Acknowledgements, Batch, ClientConfig, Exchange, Reach, Screen, Source, Step, Summary};
 use crate::wire::Framing;
 
 use super::args::{self, ClientArgs};
+use super::prompt::{self, Prompt};
 use super::records::{self, Trouble};
 use super::runtime::{Signals, block_on};
 use super::screen::StandardOutput;
-use super::{Exit, prompt, report};
+use super::{Exit, report};
 
 pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
     report::start(args.common.verbosity());
@@ -45,31 +47,28 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
     };
     block_on(async {
         let mut signals = Signals::catch()?;
-        let mut summary = Summary::default();
-        let talking = async {
+        let connecting = async {
             let connection = reach.connect(&endpoints).await?;
             if let Some(peer) = connection.socket().and_then(|socket| socket.peer_addr().ok()) {
                 tracing::info!("connected to {peer}");
             }
-            let input = Input::open(&args)?;
-            talk(Exchange::new(connection, config), input, &mut summary).await
+            Ok(connection)
         };
-        let ended = tokio::select! {
-            ended = talking => ended,
-            exit = signals.next() => Ok(exit),
+        let connection = tokio::select! {
+            connection = connecting => connection.map_err(|error: Error| error)?,
+            exit = signals.next() => return Ok(exit),
         };
-        if matches!(ended, Ok(Exit::Signal(_))) && summary.sent > summary.acknowledged {
-            report::notice(&format!(
-                "interrupted: {} of {} messages were acknowledged",
-                summary.acknowledged, summary.sent
-            ));
-        }
-        ended
+        let input = Input::open(&args)?;
+        talk(Exchange::new(connection, config), input, &mut signals).await
     })
 }
 
 /// A message that its framing would take apart is a mistake that is found before anything is sent.
 fn check_messages(messages: &[String], framing: Framing) -> Result<(), Error> {
+    if framing == Framing::Whole && messages.len() > 1 {
+        return Err(Error::usage("in the framing whole the whole stream is one message, and several were given")
+            .hinting("give one, or another framing"));
+    }
     match messages.iter().find(|message| framing == Framing::Line && message.contains('\n')) {
         None => Ok(()),
         Some(message) => Err(Error::usage(format!("the message {message:?} has a newline, which ends a message"))
@@ -81,13 +80,13 @@ fn check_messages(messages: &[String], framing: Framing) -> Result<(), Error> {
 struct Input {
     messages: mpsc::Receiver<Batch>,
     trouble: Trouble,
-    /// Told after each answer, so that the next message may be asked for.
-    answered: Option<Sender<()>>,
+    /// The prompt that is told of each answer, so that it may ask for the next message.
+    prompt: Option<Prompt>,
 }
 
 impl Input {
     fn open(args: &ClientArgs) -> anyhow::Result<Self> {
-        let from = |messages| Self { messages, trouble: Trouble::default(), answered: None };
+        let from = |messages| Self { messages, trouble: Trouble::default(), prompt: None };
         if !args.messages.is_empty() {
             let (sender, receiver) = mpsc::channel(args.messages.len());
             for message in &args.messages {
@@ -96,8 +95,8 @@ impl Input {
             return Ok(from(receiver));
         }
         if args.interactive {
-            let typed = prompt::ask_on()?;
-            return Ok(Self { answered: Some(typed.answered), ..from(typed.messages) });
+            let (messages, prompt) = prompt::ask_on()?;
+            return Ok(Self { prompt: Some(prompt), ..from(messages) });
         }
         if io::stdin().is_terminal() {
             return Ok(from(prompt::ask_once()));
@@ -107,31 +106,74 @@ impl Input {
     }
 }
 
-async fn talk(mut exchange: Exchange, mut input: Input, summary: &mut Summary) -> anyhow::Result<Exit> {
+impl Source for Input {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
+        self.messages.poll_next(cx)
+    }
+}
+
+/// Exchanges messages and answers until there are no more. A signal lets what was sent be acknowledged; a second one does not.
+async fn talk(mut exchange: Exchange, mut input: Input, signals: &mut Signals) -> anyhow::Result<Exit> {
     let screen = StandardOutput::open()?;
+    let mut end = Exit::Done;
     let mut reader_gone = false;
+    let mut answered = 0;
     loop {
-        let step = exchange.step(&mut input.messages).await;
-        *summary = exchange.summary();
-        if step? == Step::Done {
+        let step = tokio::select! {
+            step = exchange.step(&mut input) => step,
+            exit = signals.next() => {
+                let Summary { sent, acknowledged, refused } = exchange.summary();
+                let outstanding = sent - acknowledged - refused;
+                let again = std::mem::replace(&mut end, exit) != Exit::Done;
+                if again || outstanding == 0 {
+                    return Ok(tell_interrupted(exit, &exchange));
+                }
+                report::notice(&format!("waiting for {outstanding} acknowledgements; a second signal ends at once"));
+                input.messages.close();
+                continue;
+            }
+        };
+        let step = match step {
+            // What the signal cut short is no failure of the connection.
+            Err(_) if end != Exit::Done => return Ok(tell_interrupted(end, &exchange)),
+            step => step?,
+        };
+        if step == Step::Done {
             break;
         }
         let mut scratch = Vec::new();
         match screen.show(exchange.answers().displayed(&mut scratch)).await {
             // What counts is that they came; a reader that has gone has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => reader_gone = true,
-            shown if !reader_gone => shown?,
+            shown if !reader_gone => shown.context("standard output")?,
             _ => {}
         }
-        if let Some(answered) = &input.answered {
-            // The prompt may have ended meanwhile.
-            let _ = answered.send(());
+        if let Some(prompt) = &input.prompt {
+            if let Some((_, reason)) = exchange.take_refusal() {
+                report::notice(&format!("refused: {reason}"));
+                end = Exit::Refused;
+            }
+            let Summary { acknowledged, refused, .. } = exchange.summary();
+            for _ in answered..acknowledged + refused {
+                // The prompt may have ended meanwhile.
+                let _ = prompt.answered.send(());
+            }
+            answered = acknowledged + refused;
         }
     }
     if let Some(error) = input.trouble.take() {
         return Err(error.into());
     }
+    let summary = exchange.summary();
     exchange.close().await?;
     tracing::info!("{} of {} messages acknowledged", summary.acknowledged, summary.sent);
-    Ok(Exit::Done)
+    Ok(end)
+}
+
+fn tell_interrupted(exit: Exit, exchange: &Exchange) -> Exit {
+    let Summary { sent, acknowledged, .. } = exchange.summary();
+    if acknowledged < sent {
+        report::notice(&format!("interrupted: {acknowledged} of {sent} messages were acknowledged"));
+    }
+    exit
 }

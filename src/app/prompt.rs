@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc as answers;
 use std::thread;
 
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
@@ -20,10 +21,24 @@ pub(super) const PROMPT: &str = "Please enter the message: ";
 /// How many lines of history are kept.
 const HISTORY: usize = 1000;
 
-/// What was typed at the prompt of an interactive client, and how it is told that it may ask again.
-pub(super) struct Typed {
-    pub(super) messages: mpsc::Receiver<Batch>,
+/// The prompt of an interactive client. It has the terminal in a mode of its own while it asks, which is taken back when this is
+/// dropped: the exchange may end while a person is typing.
+pub(super) struct Prompt {
+    /// Is told of each answer; then the next message is asked for.
     pub(super) answered: answers::Sender<()>,
+    terminal: Option<Termios>,
+}
+
+impl Drop for Prompt {
+    fn drop(&mut self) {
+        if let Some(before) = &self.terminal
+            && tcgetattr(io::stdin()).is_ok_and(|now| now != *before)
+        {
+            // If that fails the terminal is gone.
+            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, before);
+            let _ = writeln!(io::stderr());
+        }
+    }
 }
 
 /// Asks for one message on the terminal. The receiver ends without one if there is none.
@@ -44,7 +59,8 @@ pub(super) fn ask_once() -> mpsc::Receiver<Batch> {
 }
 
 /// Asks for messages until the end of input, with line editing and a history that is kept between runs.
-pub(super) fn ask_on() -> rustyline::Result<Typed> {
+pub(super) fn ask_on() -> rustyline::Result<(mpsc::Receiver<Batch>, Prompt)> {
+    let terminal = tcgetattr(io::stdin()).ok();
     let config = Config::builder().max_history_size(HISTORY)?.auto_add_history(true).build();
     let mut editor: Editor<(), FileHistory> = Editor::with_config(config)?;
     let history = history_file();
@@ -77,7 +93,7 @@ pub(super) fn ask_on() -> rustyline::Result<Typed> {
             }
         }
     });
-    Ok(Typed { messages, answered })
+    Ok((messages, Prompt { answered, terminal }))
 }
 
 fn show_prompt() {

@@ -50,7 +50,11 @@ pub(super) fn read(framing: Framing) -> (mpsc::Receiver<Batch>, Trouble) {
 fn read_records(input: &mut impl Read, framing: Framing, mut take: impl FnMut(Batch) -> bool) -> io::Result<()> {
     let mut decoder = Decoder::new(framing, MAX_RECORD);
     let mut bytes: Vec<u8> = Vec::new();
-    let too_long = |error: wire::Error| io::Error::new(io::ErrorKind::InvalidData, format!("standard input: {error}"));
+    let too_long = |error: wire::Error| {
+        let in_this_framing =
+            if framing == Framing::Length { "; each message has its length before it in this framing" } else { "" };
+        io::Error::new(io::ErrorKind::InvalidData, format!("standard input: {error}{in_this_framing}"))
+    };
     loop {
         let filled = bytes.len();
         bytes.resize(filled + READ_SIZE, 0);

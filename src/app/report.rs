@@ -2,7 +2,6 @@
 //!
 //! Apart from the commands, so that everything a user reads there looks alike, and nothing of a peer's reaches a terminal as it is.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
@@ -21,6 +20,9 @@ use crate::service;
 
 use super::Exit;
 use super::screen::escaped;
+
+/// The longest line that is said, in characters: a peer's words may be in it.
+const MAX_LINE: usize = 2000;
 
 /// How much is said beside messages and failures.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -84,8 +86,10 @@ pub(super) fn usage(error: &clap::Error, missing: &str, synopsis: &str) -> Exit 
     let said: Vec<_> = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
     let what = match error.kind() {
         ErrorKind::MissingRequiredArgument => missing.to_owned(),
-        ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
-        _ => said.join(" ").trim_start_matches("error: ").to_owned(),
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "a command is missing".to_owned()
+        }
+        _ => said.join("; ").replace("tip: ", "").trim_start_matches("error: ").to_owned(),
     };
     line(&format!("{}: {what}; usage: {synopsis} (--help tells more)", name()));
     Exit::Usage
@@ -102,14 +106,20 @@ fn line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", shown(text));
 }
 
-/// Text as it may be written to standard error: a terminal gets nothing that it would obey.
-fn shown(text: &str) -> Cow<'_, str> {
+/// Text as it may be written to standard error: one line, which a peer's words cannot make two of, not too long, and on a
+/// terminal nothing that it would obey.
+fn shown(text: &str) -> String {
+    let mut text: String = text.chars().map(|c| if c == '\n' { ' ' } else { c }).take(MAX_LINE + 1).collect();
+    if text.chars().count() > MAX_LINE {
+        text.pop();
+        text.push_str(" ...");
+    }
     if !io::stderr().is_terminal() {
-        return Cow::Borrowed(text);
+        return text;
     }
     let mut safe = Vec::with_capacity(text.len());
     escaped(text.as_bytes(), &mut safe);
-    Cow::Owned(String::from_utf8_lossy(&safe).into_owned())
+    String::from_utf8_lossy(&safe).into_owned()
 }
 
 /// An event of the layers below as one line: its text and nothing else.

@@ -87,7 +87,8 @@ impl Screen for Arc<StandardOutput> {
                 Kind::File | Kind::Pipe => self.write(bytes).await,
             };
             if let Err(error) = &written {
-                let _ = self.failure.set(io::Error::from(error.kind()));
+                let known = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+                let _ = self.failure.set(known);
                 self.failed.notify_waiters();
             }
             written

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io;
 
-use crate::net::{Endpoint, ListenConfig, Listener};
+use crate::net::{Endpoint, Error, ListenConfig, Listener, Type, plain};
 use crate::service::{Conversations, Display, Handler, Reply, Server, ServerConfig};
 
 use super::args::{self, ServerArgs};
@@ -17,8 +17,17 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     let endpoints = args::server_endpoints(&args.addresses)?;
     let listening =
         ListenConfig { family: args.common.family(), names: args.common.names(), ..ListenConfig::default() };
+    if let (Some(framing), Some(endpoint)) = (args.framing, endpoints.iter().find(|endpoint| carries_packets(endpoint)))
+    {
+        return Err(Error::usage(format!(
+            "the framing {framing} is for streams, and {} carries packets",
+            endpoint.name()
+        ))
+        .hinting("leave --framing out: a packet is a message as it is")
+        .into());
+    }
     let config = ServerConfig {
-        framing: args.framing,
+        framing: args.framing.unwrap_or_default(),
         max_message: args.max_message,
         acknowledgement: (!args.no_ack).then_some(args.ack),
         conversations: if args.keep_open { Conversations::Many } else { Conversations::One },
@@ -38,6 +47,10 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
             None => serve(Display(screen.clone()), config, listeners, &mut signals, &screen).await,
         }
     })
+}
+
+fn carries_packets(endpoint: &Endpoint) -> bool {
+    endpoint.socket_type().is_some_and(|socket_type| socket_type != Type::STREAM)
 }
 
 async fn listen(endpoints: &[Endpoint], config: &ListenConfig) -> anyhow::Result<Vec<Listener>> {
@@ -85,7 +98,7 @@ async fn serve(
         let error = screen.failed().await;
         // A reader that has gone has seen enough.
         if error.kind() != io::ErrorKind::BrokenPipe {
-            anyhow::bail!("standard output: {error}");
+            anyhow::bail!("standard output: {}", plain(error));
         }
     }
     Ok(end.get())

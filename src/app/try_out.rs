@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
@@ -16,6 +16,9 @@ use super::{Exit, screen};
 
 /// How long the server may take to say that it listens.
 const START: Duration = Duration::from_secs(10);
+
+/// How long the server may take to end once the client has.
+const END: Duration = Duration::from_secs(3);
 
 const SERVER: &str = "server | ";
 const CLIENT: &str = "client | ";
@@ -37,11 +40,11 @@ pub(super) fn run(args: TryArgs) -> anyhow::Result<Exit> {
     let mut client = start(&wilco, "client", Stdio::inherit(), ["localhost", &port].into_iter().chain(trace))?;
     marking.extend(mark(&mut client, CLIENT, |_| ()));
     let sent = client.wait().context("wait for the client")?.success();
-    if !sent {
-        // Nobody will send it anything any more.
+    // Without a message the server waits for one, and nobody will send it any more.
+    if !ends_in_time(&mut server)? {
         server.kill().context("end the server")?;
+        server.wait().context("wait for the server")?;
     }
-    server.wait().context("wait for the server")?;
     for side in marking {
         let _ = side.join();
     }
@@ -51,6 +54,18 @@ pub(super) fn run(args: TryArgs) -> anyhow::Result<Exit> {
          {directory}server 51717\n  {directory}client localhost 51717\n"
     ))?;
     Ok(if sent { Exit::Done } else { Exit::Failed })
+}
+
+/// Whether a process ends by itself within [`END`].
+fn ends_in_time(process: &mut Child) -> anyhow::Result<bool> {
+    let started = Instant::now();
+    while started.elapsed() < END {
+        if process.try_wait().context("wait for the server")?.is_some() {
+            return Ok(true);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(false)
 }
 
 /// What must be typed before the name of a program beside this one: nothing if the shell finds it.

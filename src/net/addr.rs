@@ -120,6 +120,10 @@ impl From<SocketAddr> for Addr {
 impl fmt::Display for Addr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // An IPv4 peer of a socket for both versions of IP is shown as what it is.
+            Self::Inet(SocketAddr::V6(addr)) if addr.ip().to_ipv4_mapped().is_some() => {
+                write!(f, "{}:{}", addr.ip().to_canonical(), addr.port())
+            }
             Self::Inet(addr) => write!(f, "{addr}"),
             Self::Unix(name) => write!(f, "{name}"),
             Self::Vsock { cid, port } => write!(f, "{}:{port}", Cid(*cid)),

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::endpoint::{Endpoint, Family, Target};
 use super::resolve::{Names, Purpose, resolve};
+use super::socket_file::SocketFile;
 use super::{Addr, Error, ErrorKind, PacketSocket, Result, Socket, Stream, explain, inherited};
 
 /// How long connecting may take in all, unless said otherwise.
@@ -136,12 +137,12 @@ impl Connector {
 /// One address: create, set options, bind, connect.
 async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<Addr>) -> Result<Socket> {
     let named = |error: Error| error.on(endpoint.name()).at(&addr);
-    let socket = Socket::create(addr.domain(), socket_type).map_err(named)?;
+    let mut socket = Socket::create(addr.domain(), socket_type).map_err(named)?;
     for option in &endpoint.options {
         socket.set_option(option)?;
     }
     match locals.iter().find(|local| local.domain() == addr.domain()) {
-        Some(local) => socket.bind(local)?,
+        Some(local) => SocketFile::bind(&mut socket, local).await?,
         None if !locals.is_empty() => {
             return Err(named(Error::usage("the source address is of another domain")));
         }

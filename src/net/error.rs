@@ -17,7 +17,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// `Display` gives one line: the operation, what it was for, the cause. [`Error::hint`] is a second sentence that
 /// says what to do, where something can be said.
-#[derive(Debug)]
+///
+/// `Debug` gives the same with the hint, so that a `main` which returns it says something to a user.
 pub struct Error {
     kind: ErrorKind,
     operation: &'static str,
@@ -85,6 +86,11 @@ impl Error {
         self
     }
 
+    /// The call or the step that failed, such as `bind`.
+    pub(super) fn operation(&self) -> &'static str {
+        self.operation
+    }
+
     /// What sort of failure it was.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -146,6 +152,13 @@ impl fmt::Display for Error {
             Cause::System(error) => f.write_str(&plain(error)),
             Cause::Text(text) => f.write_str(text),
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        self.hint().map_or(Ok(()), |hint| write!(f, "; {hint}"))
     }
 }
 

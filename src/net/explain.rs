@@ -2,6 +2,9 @@
 //!
 //! Apart from the calls that fail: this looks around the machine after the fact, and only to say more than the error number does.
 
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
 use nix::errno::Errno;
 use socket2::Type;
 
@@ -17,6 +20,9 @@ pub(super) fn failed_connect(error: Error, endpoint: &Endpoint, tried: Type) -> 
         (Errno::EPROTOTYPE, Target::Unix { name, .. }, _) => wrong_unix_type(error, name, tried),
         (Errno::ECONNREFUSED, Target::Unix { name: UnixName::Abstract(_), .. }, _) => {
             error.hinting("nothing listens at that name: start the server first")
+        }
+        (Errno::ECONNREFUSED, Target::Unix { name: UnixName::Path(path), .. }, _) if !is_socket(path) => {
+            error.hinting("that file is no socket: check the path")
         }
         (Errno::ECONNREFUSED, Target::Unix { .. }, _) => {
             error.hinting("the socket file is left over and nothing listens there: start the server first")
@@ -35,8 +41,16 @@ pub(super) fn failed_connect(error: Error, endpoint: &Endpoint, tried: Type) -> 
         (Errno::EACCES, Target::Inet { .. }, _) => {
             error.hinting("the network does not allow it, or this is a broadcast address: then add ?broadcast")
         }
+        (Errno::EADDRNOTAVAIL, ..) if error.operation() == "bind" => {
+            error.hinting("the source address is none of this machine")
+        }
         (Errno::EADDRNOTAVAIL, ..) => {
-            error.hinting("the source address is none of this machine, or its ports are used up")
+            error.hinting("this machine has no address or no free port from which that one can be reached")
+        }
+        (Errno::EINVAL, _, Some(Addr::Inet(std::net::SocketAddr::V6(addr))))
+            if addr.ip().is_unicast_link_local() && addr.scope_id() == 0 =>
+        {
+            error.hinting(format!("a link-local address needs its interface beside it, as in {}%eth0", addr.ip()))
         }
         (Errno::ENETUNREACH | Errno::EHOSTUNREACH, ..) => error.hinting("there is no way to that host from here"),
         (Errno::ECONNRESET | Errno::ENODEV, Target::Vsock { .. }, _) => {
@@ -52,12 +66,19 @@ pub(super) fn failed_bind(error: Error, tried: Type) -> Error {
     let Some(addr) = error.addr().cloned() else { return error };
     match (errno, &addr) {
         (Errno::EADDRINUSE, _) => {
-            let held = owners::holder(&addr, tried).map(|holder| format!("it is held by {holder}: "));
             let other = match addr {
                 Addr::Unix(_) => "choose another path or name",
                 _ => "choose another port, or 0 for a free one",
             };
-            error.hinting(format!("{}end that, or {other}", held.unwrap_or_default()))
+            let holder = owners::holder(&addr, tried);
+            let own_pid = i32::try_from(std::process::id()).ok();
+            let is_own =
+                holder.as_ref().and_then(|holder| holder.process.as_ref()).map(|process| process.pid) == own_pid;
+            error.hinting(match holder {
+                Some(_) if is_own => "the address was given twice, or one of several includes it".to_owned(),
+                Some(holder) => format!("it is held by {holder}: end that, or {other}"),
+                None => format!("it is held by something that cannot be seen from here: {other}"),
+            })
         }
         (Errno::EACCES | Errno::EPERM, Addr::Inet(addr)) if addr.port() < 1024 => {
             error.hinting("ports below 1024 need a privilege (CAP_NET_BIND_SERVICE): choose one from 1024 up")
@@ -93,6 +114,10 @@ fn wrong_unix_type(error: Error, name: &UnixName, tried: Type) -> Error {
             error.hinting(format!("the socket there is of another type: unix:, unix-dgram: or unix-seqpacket:{name}"))
         }
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
 /// The name of a socket type, as one says it.

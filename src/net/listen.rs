@@ -42,16 +42,9 @@ impl Default for ListenConfig {
 /// When it is dropped the file of a Unix socket is removed, if it is still the one that was made here.
 #[derive(Debug)]
 pub struct Listener {
-    bound: Vec<Bound>,
+    bound: Vec<Socket>,
     /// Which of the sockets is asked first.
     turn: AtomicUsize,
-}
-
-#[derive(Debug)]
-struct Bound {
-    /// Takes the file away when it is dropped, which is before the socket: nobody must take it for a stale one.
-    file: Option<SocketFile>,
-    socket: Socket,
 }
 
 /// A connection that has been accepted, as it came: no byte has been read, no handshake made.
@@ -82,14 +75,14 @@ impl ListenConfig {
                     .await
                     .map_err(|error| explain::failed_bind(error.on(endpoint.name()), *socket_type))?
             }
-            Target::Fd(fd) => vec![inherited::socket(*fd).map_err(|error| error.on(endpoint.name()))?.into()],
-            Target::Systemd(name) => inherited::from_systemd(name.as_deref())?.into_iter().map(Bound::from).collect(),
+            Target::Fd(fd) => vec![inherited::socket(*fd).map_err(|error| error.on(endpoint.name()))?],
+            Target::Systemd(name) => inherited::from_systemd(name.as_deref())?,
             Target::Stdio | Target::Exec(_) | Target::File(_) => {
                 return Err(Error::usage(format!("`{}` is nothing to listen on", endpoint.name()))
                     .hinting("listen on a port, or on tcp:, udp:, unix:, vsock:, fd: or systemd"));
             }
         };
-        for Bound { socket, .. } in &bound {
+        for socket in &bound {
             if socket.socket_type() != Type::DGRAM && !socket.raw().is_listener().unwrap_or(true) {
                 return Err(Error::usage("the socket does not listen").on(endpoint.name()).hinting(
                     "the program that starts this one must pass a socket that it has bound and made to listen",
@@ -99,7 +92,7 @@ impl ListenConfig {
         Ok(Listener { bound, turn: AtomicUsize::new(0) })
     }
 
-    async fn bind_all(&self, endpoint: &Endpoint, socket_type: Type, addrs: Vec<Addr>) -> Result<Vec<Bound>> {
+    async fn bind_all(&self, endpoint: &Endpoint, socket_type: Type, addrs: Vec<Addr>) -> Result<Vec<Socket>> {
         let any_host = matches!(endpoint.target, Target::Inet { host: None, .. });
         let family = match endpoint.target {
             Target::Inet { family: Family::V6, .. } => Family::V6,
@@ -133,10 +126,10 @@ impl ListenConfig {
         socket_type: Type,
         addrs: &[Addr],
         v6_only: Option<bool>,
-    ) -> Result<Vec<Bound>> {
-        let mut bound: Vec<Bound> = Vec::new();
+    ) -> Result<Vec<Socket>> {
+        let mut bound: Vec<Socket> = Vec::new();
         for addr in addrs {
-            let chosen = bound.first().and_then(|first| first.socket.local_addr().ok()).as_ref().and_then(Addr::port);
+            let chosen = bound.first().and_then(|first| first.local_addr().ok()).as_ref().and_then(Addr::port);
             bound.push(self.bind_one(endpoint, socket_type, &with_port(addr, chosen), v6_only).await?);
         }
         Ok(bound)
@@ -148,24 +141,25 @@ impl ListenConfig {
         socket_type: Type,
         addr: &Addr,
         v6_only: Option<bool>,
-    ) -> Result<Bound> {
-        let socket = Socket::create(addr.domain(), socket_type)?;
+    ) -> Result<Socket> {
+        let mut socket = Socket::create(addr.domain(), socket_type)?;
         let failed = |error| Error::system("listen", error).at(addr);
         if let Some(v6_only) = v6_only {
-            socket.raw().set_only_v6(v6_only).map_err(failed)?;
+            let name = format!("IPPROTO_IPV6, IPV6_V6ONLY, {}", i32::from(v6_only));
+            socket.set_own(&name, |socket| socket.set_only_v6(v6_only)).map_err(failed)?;
         }
         if matches!(addr, Addr::Inet(_)) && socket_type == Type::STREAM {
             // Connections of a server that has ended still hold the port for a minute; two servers never share it.
-            socket.raw().set_reuse_address(true).map_err(failed)?;
+            socket.set_own("SOL_SOCKET, SO_REUSEADDR, 1", |s| s.set_reuse_address(true)).map_err(failed)?;
         }
         for option in &endpoint.options {
             socket.set_option(option)?;
         }
-        let file = SocketFile::bind(&socket, addr).await?;
+        SocketFile::bind(&mut socket, addr).await?;
         if socket_type != Type::DGRAM {
             socket.listen(self.backlog).map_err(|error| error.at(addr))?;
         }
-        Ok(Bound { socket, file })
+        Ok(socket)
     }
 }
 
@@ -177,9 +171,9 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<Incoming> {
         let accepted = |(socket, peer)| Incoming { socket, peer };
         if let [only] = &self.bound[..] {
-            return only.socket.accept().await.map(accepted);
+            return only.accept().await.map(accepted);
         }
-        let mut waiting: Vec<_> = self.bound.iter().map(|bound| Box::pin(bound.socket.accept())).collect();
+        let mut waiting: Vec<_> = self.bound.iter().map(|bound| Box::pin(bound.accept())).collect();
         // The next time another one is asked first, so that none is kept waiting by a busy one.
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % waiting.len().max(1);
         waiting.rotate_left(first);
@@ -192,21 +186,21 @@ impl Listener {
 
     /// Whether somebody waits to be accepted at this moment.
     pub fn has_input(&self) -> bool {
-        self.bound.iter().any(|bound| bound.socket.has_input())
+        self.bound.iter().any(Socket::has_input)
     }
 
     /// Whether there is anything to accept from: sockets for datagrams have no connections.
     pub fn has_connections(&self) -> bool {
-        self.bound.iter().any(|bound| bound.socket.socket_type() != Type::DGRAM)
+        self.bound.iter().any(|bound| bound.socket_type() != Type::DGRAM)
     }
 
     /// Takes the sockets for datagrams out, one for each address; the others stay.
     pub fn take_packets(&mut self) -> Vec<PacketSocket> {
         let (packets, others) =
-            std::mem::take(&mut self.bound).into_iter().partition(|bound| bound.socket.socket_type() == Type::DGRAM);
+            std::mem::take(&mut self.bound).into_iter().partition(|bound| bound.socket_type() == Type::DGRAM);
         self.bound = others;
-        let packets: Vec<Bound> = packets;
-        packets.into_iter().map(|bound| PacketSocket::bound(bound.socket, bound.file)).collect()
+        let packets: Vec<Socket> = packets;
+        packets.into_iter().map(PacketSocket::from).collect()
     }
 
     /// The addresses as the kernel has them, with the true port where 0 was asked for.
@@ -214,22 +208,16 @@ impl Listener {
     /// # Errors
     /// As getsockname(2) has them.
     pub fn local_addrs(&self) -> io::Result<Vec<Addr>> {
-        self.bound.iter().map(|bound| bound.socket.local_addr()).collect()
+        self.bound.iter().map(Socket::local_addr).collect()
     }
 
     /// The addresses as a user would write them: `tcp:[::]:51717`.
     pub fn names(&self) -> Vec<String> {
-        let name = |bound: &Bound| {
-            let addr = bound.socket.local_addr().unwrap_or(Addr::Unix(super::UnixName::Unnamed));
-            endpoint::written(&addr, bound.socket.socket_type())
+        let name = |bound: &Socket| {
+            let addr = bound.local_addr().unwrap_or(Addr::Unix(super::UnixName::Unnamed));
+            endpoint::written(&addr, bound.socket_type())
         };
         self.bound.iter().map(name).collect()
-    }
-}
-
-impl From<Socket> for Bound {
-    fn from(socket: Socket) -> Self {
-        Self { socket, file: None }
     }
 }
 

@@ -6,7 +6,6 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use super::socket_file::SocketFile;
 use super::{Addr, Socket};
 
 /// The longest payload of a UDP datagram over IPv4: 65,535 bytes less the headers (RFC 768, RFC 791).
@@ -15,9 +14,6 @@ pub const MAX_UDP_PAYLOAD: usize = 65_507;
 /// A socket that sends and receives packets: `udp`, `unix-dgram`, `unix-seqpacket`, `vsock-seqpacket`.
 #[derive(Debug)]
 pub struct PacketSocket {
-    /// Held for its drop, before that of the socket: it takes the file of a bound Unix socket away while it is still in use,
-    /// so that nobody takes it for a stale one.
-    _file: Option<SocketFile>,
     socket: Socket,
 }
 
@@ -91,11 +87,6 @@ impl PacketSocket {
         self.socket.try_send_to(packet, addr).map(drop)
     }
 
-    /// A socket that was bound to a name with a file.
-    pub(super) fn bound(socket: Socket, file: Option<SocketFile>) -> Self {
-        Self { _file: file, socket }
-    }
-
     /// The socket itself, for options, attributes and addresses.
     pub fn socket(&self) -> &Socket {
         &self.socket
@@ -104,6 +95,6 @@ impl PacketSocket {
 
 impl From<Socket> for PacketSocket {
     fn from(socket: Socket) -> Self {
-        Self::bound(socket, None)
+        Self { socket }
     }
 }

@@ -56,6 +56,12 @@ pub async fn resolve(endpoint: &Endpoint, purpose: Purpose, family: Family, name
                     return Err(Error::usage(format!("`{word}` is no port and no service that is known"))
                         .hinting(format!("a host needs a port beside it, as in {word} 51717")));
                 }
+                (Err(error), Port::Service(_), Some(host)) if error.kind() == ErrorKind::Usage => {
+                    let hint = error.hint().unwrap_or_default().to_owned();
+                    return Err(Error::usage(error.to_string())
+                        .on(endpoint.name())
+                        .hinting(format!("{hint}; `{host}` is taken for a host, since there is no such scheme")));
+                }
                 (port, ..) => port.map_err(|error| error.on(endpoint.name()))?,
             };
             if port == 0 && purpose == Purpose::Connect {

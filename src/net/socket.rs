@@ -15,6 +15,7 @@ use tokio::io::Interest;
 
 use super::attributes::Attributes;
 use super::options::{Setting, Value};
+use super::socket_file::SocketFile;
 use super::sys::Watched;
 use super::{Addr, Error, Result, UnixName, sys, trace};
 
@@ -27,6 +28,9 @@ pub const BACKLOG: i32 = 4096;
 /// asked.
 #[derive(Debug)]
 pub struct Socket {
+    /// The file of a Unix socket that was bound by a listener or a connector. It goes before the descriptor does, so that
+    /// nobody takes it for a stale one.
+    file: Option<SocketFile>,
     inner: Watched,
     domain: Domain,
     socket_type: Type,
@@ -101,8 +105,7 @@ impl Socket {
     pub async fn accept(&self) -> io::Result<(Self, Addr)> {
         let accepted = self.when(Interest::READABLE, |socket| sys::accept(socket.as_fd())).await;
         let (socket, peer) = trace::call(format_args!("accept({})", self.fd()), accepted.map(Accepted))?.0;
-        let socket = Self { inner: Watched::new(socket), domain: self.domain, socket_type: self.socket_type };
-        Ok((socket, known(&peer)?))
+        Ok((Self::of(socket, self.domain, self.socket_type), known(&peer)?))
     }
 
     /// Connects to an address: connect(2). For datagrams this sets where they go to and come from.
@@ -133,7 +136,7 @@ impl Socket {
     /// As recv(2) has them: a reset by the peer, a refusal that came back for a datagram.
     pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let received = ready!(self.poll_read_io(cx, |mut socket| socket.read(buffer)));
-        Poll::Ready(trace::call(format_args!("read({}, {} bytes)", self.fd(), buffer.len()), received))
+        Poll::Ready(trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received))
     }
 
     /// Sends what the socket takes of `bytes`: send(2), without the signal for a closed connection.
@@ -142,7 +145,7 @@ impl Socket {
     /// As send(2) has them: a reset by the peer, a packet that is too long.
     pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let sent = ready!(self.poll_write_io(cx, |socket| socket.send_with_flags(bytes, libc::MSG_NOSIGNAL)));
-        Poll::Ready(trace::call(format_args!("write({}, {} bytes)", self.fd(), bytes.len()), sent))
+        Poll::Ready(trace::call(format_args!("send({}, {} bytes)", self.fd(), bytes.len()), sent))
     }
 
     /// [`Socket::poll_send`] for those who wait.
@@ -151,7 +154,7 @@ impl Socket {
     /// As for [`Socket::poll_send`].
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let sent = self.when(Interest::WRITABLE, |socket| socket.send_with_flags(bytes, libc::MSG_NOSIGNAL)).await;
-        trace::call(format_args!("write({}, {} bytes)", self.fd(), bytes.len()), sent)
+        trace::call(format_args!("send({}, {} bytes)", self.fd(), bytes.len()), sent)
     }
 
     /// Receives one packet of a connected socket. The length is that of the packet: more than `buffer` has if it was
@@ -229,6 +232,15 @@ impl Socket {
         setting.apply(self.as_fd())
     }
 
+    /// Lets small writes leave at once (`TCP_NODELAY`, tcp(7)); nothing to do for other sockets than those of TCP.
+    ///
+    /// # Errors
+    /// As setsockopt(2) has them.
+    pub fn set_nodelay(&self) -> io::Result<()> {
+        let is_tcp = self.socket_type == Type::STREAM && matches!(self.domain, Domain::IPV4 | Domain::IPV6);
+        if is_tcp { self.set_own("IPPROTO_TCP, TCP_NODELAY, 1", |socket| socket.set_tcp_nodelay(true)) } else { Ok(()) }
+    }
+
     /// What the kernel tells about the socket: addresses, credentials, queues, statistics.
     ///
     /// # Errors
@@ -274,7 +286,17 @@ impl Socket {
     }
 
     fn of(socket: socket2::Socket, domain: Domain, socket_type: Type) -> Self {
-        Self { inner: Watched::new(socket), domain, socket_type }
+        Self { file: None, inner: Watched::new(socket), domain, socket_type }
+    }
+
+    /// Makes the file of a Unix socket one that goes with it.
+    pub(super) fn keep(&mut self, file: SocketFile) {
+        self.file = Some(file);
+    }
+
+    /// Sets an option that this layer needs by itself.
+    pub(super) fn set_own(&self, name: &str, set: impl FnOnce(&socket2::Socket) -> io::Result<()>) -> io::Result<()> {
+        trace::call(format_args!("setsockopt({}, {name})", self.fd()), set(self.raw()))
     }
 
     fn fd(&self) -> i32 {
@@ -327,6 +349,13 @@ impl Socket {
 
 /// A refused datagram makes a socket neither readable nor writable, but there is something to be received: the error.
 const INPUT_OR_ERROR: Interest = Interest::READABLE.add(Interest::ERROR);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // It is closed right after this.
+        let _ = trace::call(format_args!("close({})", self.fd()), Ok(()));
+    }
+}
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -32,14 +32,13 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Binds a socket to an address of any domain. `None` if the address has no file.
+    /// Binds a socket to an address of any domain; a file that comes of it goes with the socket.
     ///
     /// # Errors
     /// As [`Socket::bind`] has them; for a path also that what is there is no socket, is in use or is not ours to replace.
-    pub(super) async fn bind(socket: &Socket, addr: &Addr) -> Result<Option<Self>> {
+    pub(super) async fn bind(socket: &mut Socket, addr: &Addr) -> Result<()> {
         let Addr::Unix(UnixName::Path(path)) = addr else {
-            socket.bind(addr)?;
-            return Ok(None);
+            return socket.bind(addr);
         };
         let failed = |error| Error::system("bind", error).at(addr);
         // The kernel gives the file the mode of the socket (less the umask): it is private before anyone can see it.
@@ -55,7 +54,8 @@ impl SocketFile {
             bound => bound?,
         }
         let file = fs::symlink_metadata(&path).map_err(failed)?;
-        Ok(Some(Self { path, device: file.dev(), inode: file.ino() }))
+        socket.keep(Self { path, device: file.dev(), inode: file.ino() });
+        Ok(())
     }
 }
 
@@ -115,11 +115,11 @@ pub(super) fn probe(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    async fn bind(path: &Path) -> Result<(Socket, Option<SocketFile>)> {
-        let socket = Socket::create(Domain::UNIX, Type::STREAM)?;
-        let file = SocketFile::bind(&socket, &Addr::Unix(UnixName::Path(path.into()))).await?;
+    async fn bind(path: &Path) -> Result<Socket> {
+        let mut socket = Socket::create(Domain::UNIX, Type::STREAM)?;
+        SocketFile::bind(&mut socket, &Addr::Unix(UnixName::Path(path.into()))).await?;
         socket.listen(1)?;
-        Ok((socket, file))
+        Ok(socket)
     }
 
     #[tokio::test]
@@ -136,14 +136,14 @@ mod tests {
     async fn a_stale_file_is_replaced_and_a_living_server_is_not() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("s");
-        let (socket, file) = bind(&path).await.expect("bound");
+        let socket = bind(&path).await.expect("bound");
         let error = bind(&path).await.expect_err("in use");
         assert_eq!(error.errno(), Some(Errno::EADDRINUSE));
-        // The server dies without removing its file.
-        std::mem::forget(file);
         drop(socket);
+        // A server that dies does not remove its file.
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
         assert!(path.exists());
-        let (_socket, _file) = bind(&path).await.expect("replaced");
+        let _socket = bind(&path).await.expect("replaced");
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Why a message could not be delivered, or is not known to have been.
 
+use std::fmt;
 use std::io;
 
 use thiserror::Error;
@@ -10,7 +11,9 @@ use crate::{net, wire};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure of sending. Which of them it is decides what may be concluded about the message.
-#[derive(Debug, Error)]
+///
+/// `Debug` gives the same sentence as `Display`, so that a `main` which returns it says something to a user.
+#[derive(Error)]
 pub enum Error {
     /// There is no connection: nothing was sent.
     #[error(transparent)]
@@ -62,8 +65,25 @@ pub enum Why {
     #[error("the answer cannot be read: {0}")]
     Answer(#[from] wire::Error),
     /// The connection was lost.
-    #[error("{}", net::plain(.0))]
+    #[error("{}", lost(.0))]
     Lost(io::Error),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(error) => fmt::Debug::fmt(error, f),
+            other => fmt::Display::fmt(other, f),
+        }
+    }
+}
+
+fn lost(error: &io::Error) -> String {
+    let text = net::plain(error);
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!("{text}: nothing listens there"),
+        _ => text,
+    }
 }
 
 fn unacknowledged(acknowledged: &u64, sent: &u64, why: &Why) -> String {

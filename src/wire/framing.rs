@@ -3,6 +3,7 @@
 //! Apart from reading and writing: a decoder is given bytes and says which of them are messages. It never waits, never
 //! copies, and never keeps bytes: those of an unfinished message stay with the caller.
 
+use std::fmt;
 use std::str::FromStr;
 
 use memchr::memchr_iter;
@@ -99,6 +100,12 @@ impl Framing {
             Self::Length => b"\n",
             _ => self.delimiter(message),
         }
+    }
+}
+
+impl fmt::Display for Framing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::ALL.iter().find(|(_, framing)| framing == self).map_or("", |(name, _)| name))
     }
 }
 

@@ -79,10 +79,13 @@ fn interactive_goes_on_to_the_end_of_input() {
     let (server, port) = server();
     let mut client = Launch::client(["-i", "localhost", &port]).terminal(Terminal::ALL).start();
     for (number, message) in ["one", "two", "three"].iter().enumerate() {
+        // What is typed while there is no prompt goes through the terminal's own line editing, not the client's.
+        client.wait_for_count("Please enter the message", number + 1);
         client.type_line(message);
         server.wait_for_stdout(message);
         client.wait_for_count("I got your message", number + 1);
     }
+    client.wait_for_count("Please enter the message", 4);
     client.close_stdin();
     expect_success(&client.wait());
     expect_shown(server, "one\ntwo\nthree\n");

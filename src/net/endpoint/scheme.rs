@@ -86,7 +86,7 @@ impl Scheme {
             }
         }
         let tcp = of_name("tcp")?;
-        let after_word = rest.unwrap_or_default();
+        let after_word = rest.unwrap_or_default().split('?').next().unwrap_or_default();
         // `sctp:host:80`, `http://host` and `tls+udp:80` name a scheme; `cheerios:80` a host.
         let names_a_scheme = is_service_name(word)
             && rest.is_some()

@@ -47,6 +47,7 @@ fn each_way_of_writing_has_its_full_form() {
         ("exec:ssh host 'cat ?'", "exec:ssh host 'cat ?'"),
         ("file:/tmp/a%3Fb", "file:/tmp/a%3Fb"),
         ("51717?nodelay", "tcp:51717?nodelay"),
+        ("localhost:80?6:1=1", "tcp:localhost:80?6:1=1"),
         ("tcp:db:5432?nodelay&keepalive=30s&rcvbuf=256K", "tcp:db:5432?nodelay&keepalive=30s&rcvbuf=256K"),
         ("unix:/run/x?sndbuf=65536", "unix:/run/x?sndbuf=64K"),
     ];

@@ -32,6 +32,26 @@ enum Target {
     Numbered(c_int, c_int),
 }
 
+/// The options that a hint names; the others are seldom meant.
+const USUAL: [&str; 16] = [
+    "bindtodevice",
+    "broadcast",
+    "congestion",
+    "join",
+    "keepalive",
+    "linger",
+    "mark",
+    "nodelay",
+    "priority",
+    "rcvbuf",
+    "rcvtimeo",
+    "reuseaddr",
+    "reuseport",
+    "sndbuf",
+    "sndtimeo",
+    "ttl",
+];
+
 impl Setting {
     /// The option `name` of the table with this value: `Setting::new("rcvbuf", Value::Size(262_144))`.
     ///
@@ -106,8 +126,13 @@ impl Setting {
                 format!("`{name}` is an option of {} sockets, not of {these} ones", scopes.join(" and "))
             }
         };
-        let options = possible(domain, kind).filter(|option| option.is_settable()).map(|option| option.name);
-        Err(Error::usage(wrong).hinting(format!("{these} sockets have {}", list(options))))
+        let options: Vec<_> =
+            possible(domain, kind).filter(|option| option.is_settable()).map(|option| option.name).collect();
+        let usual: Vec<_> = options.iter().copied().filter(|name| USUAL.contains(name)).collect();
+        Err(Error::usage(wrong).hinting(match options.len() - usual.len() {
+            0 => format!("{these} sockets have {}", list(usual.into_iter())),
+            others => format!("{these} sockets have {} and {others} others: lookup options has all", usual.join(", ")),
+        }))
     }
 
     /// A group is of one Internet domain, which its option's name does not tell.
@@ -327,7 +352,7 @@ mod tests {
         let check = |text: &str, domain, kind| text.parse::<Setting>().expect(text).check(domain, kind);
         let refused = check("nodelay", Domain::UNIX, Type::STREAM).expect_err("an option of TCP");
         assert_eq!(refused.to_string(), "`nodelay` is an option of TCP sockets, not of Unix stream ones");
-        assert!(refused.hint().is_some_and(|hint| hint.contains("passcred") && !hint.contains("nodelay")));
+        assert!(refused.hint().is_some_and(|hint| hint.contains("rcvbuf") && hint.contains("others") && !hint.contains("nodelay")));
         assert!(check("cork", Domain::IPV6, Type::DGRAM).is_ok());
         assert!(check("cork", Domain::UNIX, Type::DGRAM).is_err());
         assert!(check("mtu=1400", Domain::IPV6, Type::DGRAM).is_ok());

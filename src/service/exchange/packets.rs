@@ -14,10 +14,10 @@ use socket2::Type;
 
 use super::progress::Progress;
 use super::{Source, Step, ended_in_time};
-use crate::net::{MAX_UDP_PAYLOAD, Packet, PacketSocket};
+use crate::net::{Packet, PacketSocket};
 use crate::service::error::Why;
 use crate::service::workspace::READ_SIZE;
-use crate::service::{Batch, ClientConfig, DATAGRAM_WINDOW, Error, Messages, Result};
+use crate::service::{Batch, ClientConfig, DATAGRAM_WINDOW, Messages, Result};
 use crate::wire::Span;
 
 /// Batches are taken from the source while fewer than this wait.
@@ -69,7 +69,7 @@ impl OverPackets {
 
     pub(super) async fn step(&mut self, source: &mut impl Source) -> Result<Step> {
         self.shown.clear();
-        self.ended = false;
+        self.ended = self.progress.is_stuck();
         loop {
             if self.ended && self.queue.is_empty() && self.progress.outstanding() == 0 {
                 return self.progress.verdict().map(|()| Step::Done);
@@ -79,7 +79,7 @@ impl OverPackets {
                 Event::Next(Some(batch)) => self.queue.push_back(batch),
                 Event::Next(None) => self.ended = true,
                 Event::Sent(Ok(())) => self.sent(),
-                Event::Sent(Err(error)) => return Err(self.failed(error)),
+                Event::Sent(Err(error)) => self.failed(error)?,
                 // Packets that came before the reset are told only after it (unix(7) has no order here).
                 Event::Received(Err(error)) if self.has_end() && self.trouble.is_none() => self.trouble = Some(error),
                 Event::Received(Ok(Packet { sent: 0, .. })) if self.has_end() => {
@@ -153,24 +153,23 @@ impl OverPackets {
         }
     }
 
-    fn failed(&mut self, error: io::Error) -> Error {
+    /// A packet that can never be sent ends the sending; what was sent before it is still waited for.
+    fn failed(&mut self, error: io::Error) -> Result<()> {
         let number = self.progress.summary().sent + 1;
-        let length =
-            self.queue.front().and_then(|batch| batch.spans.get(self.next)).map_or(0, |span| span.end - span.start);
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::ENODATA) => {
-                self.progress.unsendable(number, "a packet of no bytes would read as the end of the connection")
-            }
-            Some(Errno::EMSGSIZE) => self.progress.unsendable(
-                number,
-                format!("its {length} bytes do not fit into one packet (UDP carries {MAX_UDP_PAYLOAD} at the most): use a stream"),
-            ),
+        let reason = match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENODATA) => "a packet of no bytes would read as the end of the connection",
+            Some(Errno::EMSGSIZE) => "it does not fit into one packet (UDP carries 65507 bytes); a stream can carry it",
             _ => {
                 // The one that failed is among those that were not acknowledged.
                 self.progress.sent(1);
-                self.progress.lost(error)
+                return Err(self.progress.lost(error));
             }
-        }
+        };
+        self.progress.cannot_send(number, reason);
+        self.queue.clear();
+        self.next = 0;
+        self.ended = true;
+        Ok(())
     }
 
     /// Whether a packet of no bytes is the end of the connection.

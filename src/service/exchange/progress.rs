@@ -29,6 +29,7 @@ pub struct Summary {
 pub(super) struct Progress {
     summary: Summary,
     first_refusal: Option<(u64, String)>,
+    unsendable: Option<(u64, &'static str)>,
     awaited: Acknowledgements,
     timeout: Duration,
     last: Instant,
@@ -41,6 +42,7 @@ impl Progress {
         Self {
             summary: Summary::default(),
             first_refusal: None,
+            unsendable: None,
             awaited: config.acknowledgements,
             timeout: config.timeout,
             last: Instant::now(),
@@ -61,8 +63,8 @@ impl Progress {
     }
 
     /// Notes messages that are on their way.
-    pub(super) fn sent(&mut self, messages: usize) {
-        self.summary.sent += messages as u64;
+    pub(super) fn sent(&mut self, messages: u64) {
+        self.summary.sent += messages;
         self.moved();
     }
 
@@ -94,9 +96,10 @@ impl Progress {
 
     /// Whether everything went well since this was last asked, now that nothing is outstanding.
     pub(super) fn verdict(&mut self) -> Result<()> {
-        match self.take_refusal() {
-            Some((number, reason)) => Err(Error::Refused { number, reason }),
-            None => Ok(()),
+        match (self.take_refusal(), self.unsendable.take()) {
+            (Some((number, reason)), _) => Err(Error::Refused { number, reason }),
+            (_, Some((number, reason))) => Err(Error::Unsendable { number, reason: reason.to_owned() }),
+            _ => Ok(()),
         }
     }
 
@@ -119,9 +122,14 @@ impl Progress {
         self.unacknowledged(Why::Lost(error))
     }
 
-    /// The error for a message of one's own that cannot be sent.
-    pub(super) fn unsendable(&self, number: u64, reason: impl Into<String>) -> Error {
-        Error::Unsendable { number, reason: reason.into() }
+    /// Notes a message of one's own that cannot be sent; what was sent before it is still waited for.
+    pub(super) fn cannot_send(&mut self, number: u64, reason: &'static str) {
+        self.unsendable.get_or_insert((number, reason));
+    }
+
+    /// Whether there is no point in sending more.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.unsendable.is_some()
     }
 
     /// Wakes when an answer is overdue: `timeout` after the last progress, if anything is outstanding, or `waits` says that the

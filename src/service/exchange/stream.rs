@@ -32,9 +32,11 @@ pub(super) struct OverStream {
     queue: Vec<u8>,
     written: usize,
     /// Messages in the queue of which no byte has been written yet.
-    unsent: usize,
+    unsent: u64,
     /// Whether there may be more answers in what was read.
     more: bool,
+    /// Whether reading comes first this time.
+    read_first: bool,
     source: Flow,
     sending: Flow,
     receiving: Flow,
@@ -61,7 +63,7 @@ impl OverStream {
     pub(super) fn new(stream: Stream, config: ClientConfig) -> Self {
         if let Some(socket) = stream.socket() {
             // What is written at once leaves at once. Other domains than TCP have no such option.
-            let _ = socket.raw().set_tcp_nodelay(true);
+            let _ = socket.set_nodelay();
         }
         // A server that reads as the tutorial's does still answers with a line, if at all.
         let framing = if config.framing == Framing::Read { Framing::Line } else { config.framing };
@@ -76,6 +78,7 @@ impl OverStream {
             written: 0,
             unsent: 0,
             more: false,
+            read_first: true,
             source: Flow::Open,
             sending: Flow::Open,
             receiving: Flow::Open,
@@ -95,7 +98,7 @@ impl OverStream {
         self.inbox.handled();
         self.shown.clear();
         // A source that is given anew, such as the next message of a client, is asked anew.
-        self.source = Flow::Open;
+        self.source = if self.progress.is_stuck() { Flow::Ended } else { Flow::Open };
         let answered = self.progress.answered();
         loop {
             if std::mem::take(&mut self.more) {
@@ -119,7 +122,12 @@ impl OverStream {
             let _ = self.stream.shutdown().await;
         }
         match self.event(source).await {
-            Event::Next(Some(batch)) => self.enqueue(&batch)?,
+            Event::Next(Some(batch)) => {
+                self.enqueue(&batch);
+                if self.progress.is_stuck() {
+                    self.source = Flow::Ended;
+                }
+            }
             Event::Next(None) => self.source = Flow::Ended,
             Event::Wrote(Ok(written)) => {
                 self.written += written;
@@ -216,8 +224,10 @@ impl OverStream {
             self.source == Flow::Open && self.sending == Flow::Open && queue.len() - *written < QUEUE,
             self.sending == Flow::Open && *written < queue.len(),
         );
-        poll_fn(|cx| {
-            if let Poll::Ready(read) = inbox.poll_read(cx, stream) {
+        // Neither a peer that never stops talking nor a source that never ends keeps the other waiting.
+        let read_first = std::mem::replace(&mut self.read_first, true);
+        let event = poll_fn(|cx| {
+            if read_first && let Poll::Ready(read) = inbox.poll_read(cx, stream) {
                 return Poll::Ready(Event::Read(read));
             }
             // What is ready is gathered first, so that it leaves in one write.
@@ -227,9 +237,14 @@ impl OverStream {
             if writes && let Poll::Ready(wrote) = Pin::new(&mut *stream).poll_write(cx, &queue[*written..]) {
                 return Poll::Ready(Event::Wrote(wrote));
             }
+            if !read_first && let Poll::Ready(read) = inbox.poll_read(cx, stream) {
+                return Poll::Ready(Event::Read(read));
+            }
             progress.poll_overdue(cx, waits, quiet).map(Event::Due)
         })
-        .await
+        .await;
+        self.read_first = !matches!(event, Event::Read(_));
+        event
     }
 
     /// When the silence after the beginning of an answer is long enough to be its end.
@@ -238,14 +253,14 @@ impl OverStream {
         (by_silence && self.inbox.unfinished() > 0).then(|| self.last_read + self.config.quiet)
     }
 
-    fn enqueue(&mut self, batch: &Batch) -> Result<()> {
+    fn enqueue(&mut self, batch: &Batch) {
         if self.written >= QUEUE || self.written == self.queue.len() {
             self.queue.drain(..self.written);
             self.written = 0;
         }
         let framing = self.config.framing;
-        let before = self.progress.summary().sent + self.unsent as u64;
-        for (number, message) in (before + 1..).zip(batch.iter()) {
+        for message in batch.iter() {
+            let number = self.progress.summary().sent + self.unsent + 1;
             let wrong = match framing {
                 Framing::Line if memchr::memchr(b'\n', message).is_some() => {
                     "a newline in it ends a message; the framings nul and length can carry it"
@@ -255,19 +270,19 @@ impl OverStream {
                 }
                 Framing::Length if u32::try_from(message.len()).is_err() => "it is longer than 4 GiB",
                 Framing::Whole if number > 1 => "the whole stream is one message",
-                _ => continue,
+                _ => {
+                    framing.encode(message, &mut self.queue);
+                    self.unsent += 1;
+                    continue;
+                }
             };
-            return Err(self.progress.unsendable(number, wrong));
+            self.progress.cannot_send(number, wrong);
+            break;
         }
-        for message in batch.iter() {
-            framing.encode(message, &mut self.queue);
-        }
-        self.unsent += batch.spans.len();
-        if batch.bytes.is_empty() && framing == Framing::Whole {
-            // Nothing will be written for it: its end is all there is.
+        if self.queue.is_empty() && framing == Framing::Whole {
+            // Nothing will be written for an empty one: its end is all there is.
             self.progress.sent(std::mem::take(&mut self.unsent));
         }
-        Ok(())
     }
 
     fn decode_answers(&mut self) -> Result<()> {

@@ -5,6 +5,7 @@
 use std::io;
 
 use super::{BoxFuture, Handler};
+use crate::net::plain;
 use crate::service::{Messages, Outcome, Peer};
 
 /// Where messages are shown, such as standard output.
@@ -28,7 +29,7 @@ impl<S: Screen> Handler for Display<S> {
             let mut scratch = Vec::new();
             let outcome = match self.0.show(messages.displayed(&mut scratch)).await {
                 Ok(()) => Outcome::Done,
-                Err(error) => Outcome::Retry(format!("display: {error}")),
+                Err(error) => Outcome::Retry(format!("it could not be displayed: {}", plain(&error))),
             };
             outcomes.extend(std::iter::repeat_n(outcome, messages.len()));
         })

@@ -134,7 +134,10 @@ impl Shared {
             let accepted = tokio::select! {
                 biased;
                 () = &mut stopped => break,
-                Some(_) = talking.join_next() => continue,
+                Some(_) = talking.join_next() => match self.is_over() {
+                    true => break,
+                    false => continue,
+                },
                 // The one conversation is had with one client at a time, so that it is clear which was the first.
                 accepted = listener.accept(), if self.conversations == Conversations::Many || talking.is_empty() => accepted,
             };
@@ -183,6 +186,11 @@ impl Shared {
         let talk = datagrams::serve(&self.setting, &socket, one, &self.stop).await?;
         self.note(&talk);
         Ok(())
+    }
+
+    /// Whether the one conversation has been had.
+    fn is_over(&self) -> bool {
+        self.conversations == Conversations::One && self.served.conversations.load(Ordering::Relaxed) > 0
     }
 
     fn note(&self, talk: &Talk) {

@@ -2,11 +2,13 @@
 //!
 //! Apart from streams: a packet is a message, its answer a packet, and nothing needs framing.
 
+use std::net::Shutdown;
 use std::pin::pin;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
-use super::setting::{Setting, Stop, Talk, check_outcomes, unless_idle};
+use super::setting::{CLOSE_TIMEOUT, Setting, Stop, Talk, check_outcomes, unless_idle};
 use crate::net::{Packet, PacketSocket, plain};
 use crate::service::{Messages, Outcome, Peer, READ_SIZE};
 use crate::wire::{self, Span};
@@ -46,6 +48,10 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
     if let Some(trouble) = &talk.trouble {
         tracing::warn!("{peer}: {trouble}");
     }
+    // What is unread when the socket is closed would become a reset, and destroy answers that the peer has not read yet.
+    let _ = socket.socket().shutdown(Shutdown::Write);
+    let rest = async { while socket.recv(&mut buffer).await.is_ok_and(|packet| packet.sent > 0) {} };
+    let _ = timeout(CLOSE_TIMEOUT, rest).await;
     talk
 }
 

@@ -7,6 +7,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -14,6 +15,10 @@ use tokio::sync::watch;
 use super::config::{Conversations, ServerConfig};
 use crate::service::{Handler, Outcome};
 use crate::wire::Framing;
+
+/// How long a peer is read after the server has ended the conversation. Closing at once would make the kernel answer what is
+/// still coming with a reset, and destroy what the peer has not read yet.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What every conversation of a server has in common.
 pub(super) struct Setting {

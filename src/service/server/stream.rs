@@ -12,15 +12,13 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 
-use super::setting::{Setting, Stop, Talk, check_outcomes, encode_text};
+use super::setting::{CLOSE_TIMEOUT, Setting, Stop, Talk, check_outcomes, encode_text};
 use crate::net::{Stream, plain};
 use crate::service::workspace::Inbox;
 use crate::service::{Outcome, Peer};
 use crate::wire::{self, Framing};
 
-/// How long, and for how many bytes, a peer is read after the server has ended the conversation. Closing at once would make the kernel
-/// answer what is still coming with a reset, and destroy what the peer has not read yet.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// For how many bytes a peer is read after the server has ended the conversation.
 const CLOSE_DISCARD: usize = 64 * 1024;
 
 /// How long the beginning of a line may wait for the rest before the user is told what may be amiss.
@@ -31,7 +29,7 @@ pub(super) async fn converse(setting: &Setting, mut stream: Stream, peer: &Peer,
     let mut talk = Talk::default();
     if let Some(socket) = stream.socket() {
         // Acknowledgements are small and waited for. Other domains than TCP have no such option.
-        let _ = socket.raw().set_tcp_nodelay(true);
+        let _ = socket.set_nodelay();
     }
     let closing = match read_and_handle(setting, &mut stream, peer, stop, &mut talk).await {
         // The peer has said all: there is nothing left to be read.
@@ -136,7 +134,7 @@ async fn handle(
                 continue;
             }
             Outcome::Retry(reason) => {
-                tracing::warn!("{peer}: not acknowledged: {reason}");
+                tracing::info!("{peer}: not acknowledged: {reason}");
                 talk.trouble = Some(reason);
                 go_on = false;
                 break;
@@ -144,7 +142,8 @@ async fn handle(
         }
         talk.messages += 1;
     }
-    stream.write_all(inbox.output()).await?;
+    let sent = stream.write_all(inbox.output()).await;
+    sent.map_err(|error| io::Error::new(error.kind(), format!("the answer could not be sent: {}", plain(&error))))?;
     Ok(go_on)
 }
 
