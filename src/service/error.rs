@@ -53,8 +53,11 @@ pub enum Error {
 #[derive(Debug, Error)]
 pub enum Why {
     /// None came in time.
-    #[error("nothing came within {0:?}")]
+    #[error("no acknowledgement within {0:?}")]
     Timeout(std::time::Duration),
+    /// Where no acknowledgements are expected: the other side did not end the connection in time.
+    #[error("the other side has not ended the connection within {0:?}")]
+    NoEnd(std::time::Duration),
     /// The other side ended the connection.
     #[error("the other side has closed the connection")]
     Closed,

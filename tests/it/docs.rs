@@ -36,6 +36,14 @@ macro_rules! documents {
 
 documents! {
     readme: "README.md",
+    guide: "docs/guide/README.md",
+    guide_client_and_server: "docs/guide/01-client-and-server.md",
+    guide_domains_and_types: "docs/guide/02-domains-and-types.md",
+    guide_steps: "docs/guide/03-steps.md",
+    guide_streams_and_datagrams: "docs/guide/04-streams-and-datagrams.md",
+    guide_options_and_attributes: "docs/guide/05-options-and-attributes.md",
+    guide_look_ups: "docs/guide/06-look-ups.md",
+    guide_many_clients: "docs/guide/07-many-clients.md",
 }
 
 fn root() -> &'static Path {

@@ -352,7 +352,11 @@ mod tests {
         let check = |text: &str, domain, kind| text.parse::<Setting>().expect(text).check(domain, kind);
         let refused = check("nodelay", Domain::UNIX, Type::STREAM).expect_err("an option of TCP");
         assert_eq!(refused.to_string(), "`nodelay` is an option of TCP sockets, not of Unix stream ones");
-        assert!(refused.hint().is_some_and(|hint| hint.contains("rcvbuf") && hint.contains("others") && !hint.contains("nodelay")));
+        assert!(
+            refused
+                .hint()
+                .is_some_and(|hint| hint.contains("rcvbuf") && hint.contains("others") && !hint.contains("nodelay"))
+        );
         assert!(check("cork", Domain::IPV6, Type::DGRAM).is_ok());
         assert!(check("cork", Domain::UNIX, Type::DGRAM).is_err());
         assert!(check("mtu=1400", Domain::IPV6, Type::DGRAM).is_ok());

@@ -160,7 +160,10 @@ impl Progress {
 
     /// The error for an answer that is overdue.
     pub(super) fn overdue(&mut self) -> Error {
-        self.unacknowledged(Why::Timeout(self.timeout))
+        self.unacknowledged(match self.awaited {
+            Acknowledgements::Awaited => Why::Timeout(self.timeout),
+            Acknowledgements::NotExpected => Why::NoEnd(self.timeout),
+        })
     }
 
     /// Messages that were acknowledged or refused.

@@ -90,6 +90,7 @@ impl Session {
             .args(["bash", "-c", "exec 2>&1; ip link set lo up; exec bash --noprofile --norc"])
             .current_dir(directory.path())
             .env("PATH", format!("{}:{path}", programs.display()))
+            .env("EXAMPLES", programs.join("examples"))
             .env("HOME", directory.path())
             .env("TERM", "dumb")
             .env("LC_ALL", "C.UTF-8")
