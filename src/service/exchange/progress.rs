@@ -76,6 +76,9 @@ impl Progress {
     /// Counts answers, and takes out the refusals. What comes while nothing is outstanding, such as a greeting, is no
     /// acknowledgement.
     pub(super) fn answered_by(&mut self, answers: Messages<'_>, shown: &mut Vec<Span>, spans: &[Span]) {
+        if answers.is_empty() {
+            return;
+        }
         self.moved();
         for (answer, span) in answers.iter().zip(spans) {
             let counts = self.outstanding() > 0;
