@@ -152,6 +152,9 @@ impl ListenConfig {
             // Connections of a server that has ended still hold the port for a minute; two servers never share it.
             socket.set_own("SOL_SOCKET, SO_REUSEADDR, 1", |s| s.set_reuse_address(true)).map_err(failed)?;
         }
+        if socket_type == Type::DGRAM && matches!(addr, Addr::Inet(addr) if addr.ip().is_unspecified()) {
+            socket.tell_arrivals().map_err(failed)?;
+        }
         for option in &endpoint.options {
             socket.set_option(option)?;
         }

@@ -4,6 +4,7 @@
 //! [`Addr`]esses; [`Connector`] and [`ListenConfig`] make sockets of them.
 
 mod addr;
+mod arrival;
 pub mod attributes;
 mod connect;
 mod endpoint;
@@ -26,6 +27,7 @@ pub mod trace;
 pub use socket2::{Domain, Protocol, Type};
 
 pub use addr::{Addr, MAX_ABSTRACT_NAME, MAX_UNIX_PATH, UnixName};
+pub use arrival::Arrival;
 pub use connect::{ATTEMPT_DELAY, CONNECT_TIMEOUT, Connection, Connector};
 pub use endpoint::{Endpoint, Family, Port, SCHEMES, Scheme, Target};
 pub use error::{Error, ErrorKind, Result, plain};

@@ -6,7 +6,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use super::{Addr, Socket};
+use super::{Addr, Arrival, Socket};
 
 /// The longest payload of a UDP datagram over IPv4: 65,535 bytes less the headers (RFC 768, RFC 791).
 pub const MAX_UDP_PAYLOAD: usize = 65_507;
@@ -53,8 +53,18 @@ impl PacketSocket {
     /// # Errors
     /// As recvfrom(2) has them.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(Packet, Addr)> {
-        let (sent, from) = self.socket.recv_from(buffer).await?;
-        Ok((Packet::new(sent, buffer.len()), from))
+        let (packet, from, _) = self.recv_arrival(buffer).await?;
+        Ok((packet, from))
+    }
+
+    /// Receives a packet from anyone, and says which of this machine's addresses it came to, where the kernel tells: for a
+    /// listener's UDP socket that is bound to all of them.
+    ///
+    /// # Errors
+    /// As recvmsg(2) has them.
+    pub async fn recv_arrival(&self, buffer: &mut [u8]) -> io::Result<(Packet, Addr, Option<Arrival>)> {
+        let (sent, from, arrival) = self.socket.recv_from(buffer).await?;
+        Ok((Packet::new(sent, buffer.len()), from, arrival))
     }
 
     /// Sends one packet to the peer that the socket is connected to.
@@ -79,12 +89,12 @@ impl PacketSocket {
         self.socket.send_to(packet, addr).await.map(drop)
     }
 
-    /// Sends one packet to an address if there is room for it now.
+    /// Sends one packet to an address if there is room for it now; an answer, from the address that the question came to.
     ///
     /// # Errors
     /// As for [`PacketSocket::send_to`]; `WouldBlock` if there is no room.
-    pub fn try_send_to(&self, packet: &[u8], addr: &Addr) -> io::Result<()> {
-        self.socket.try_send_to(packet, addr).map(drop)
+    pub fn try_send_to(&self, packet: &[u8], addr: &Addr, arrival: Option<Arrival>) -> io::Result<()> {
+        self.socket.try_send_to(packet, addr, arrival).map(drop)
     }
 
     /// The socket itself, for options, attributes and addresses.

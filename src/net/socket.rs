@@ -17,7 +17,7 @@ use super::attributes::Attributes;
 use super::options::{Setting, Value};
 use super::socket_file::SocketFile;
 use super::sys::Watched;
-use super::{Addr, Error, Result, UnixName, sys, trace};
+use super::{Addr, Arrival, Error, Result, UnixName, arrival, sys, trace};
 
 /// How many connections may wait to be accepted; the kernel takes less if `net.core.somaxconn` is lower (listen(2)).
 pub const BACKLOG: i32 = 4096;
@@ -168,20 +168,24 @@ impl Socket {
         trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received)
     }
 
-    /// Receives one packet and says whom it is from. The length is as for [`Socket::recv_packet`].
+    /// Receives one packet and says whom it is from and, where the kernel tells, which of this machine's addresses it came
+    /// to. The length is as for [`Socket::recv_packet`].
     ///
     /// # Errors
-    /// As recvfrom(2) has them.
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Addr)> {
-        let received =
-            self.when(INPUT_OR_ERROR, |socket| socket.recv_from_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)).await;
-        let (length, from) = match received {
-            Ok((length, from)) => (Ok(length), Addr::from_kernel(&from)),
-            Err(error) => (Err(error), None),
+    /// As recvmsg(2) has them.
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Addr, Option<Arrival>)> {
+        let is_inet = matches!(self.domain, Domain::IPV4 | Domain::IPV6);
+        let size = buffer.len();
+        let receive = |socket: &socket2::Socket| {
+            if is_inet {
+                return arrival::receive(socket, buffer).map(|(length, from, to)| (length, Addr::Inet(from), to));
+            }
+            let (length, from) = socket.recv_from_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)?;
+            Ok((length, Addr::from_kernel(&from).unwrap_or(Addr::Unix(UnixName::Unnamed)), None))
         };
-        let from = from.unwrap_or(Addr::Unix(UnixName::Unnamed));
-        let length = trace::call(format_args!("recvfrom({}, {} bytes, {from})", self.fd(), buffer.len()), length)?;
-        Ok((length, from))
+        let received = self.when(INPUT_OR_ERROR, receive).await;
+        let call = format_args!("recvfrom({}, {size} bytes)", self.fd());
+        trace::call(call, received.map(Received)).map(|Received(received)| received)
     }
 
     /// Sends one packet to an address: sendto(2).
@@ -195,14 +199,25 @@ impl Socket {
         trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent)
     }
 
-    /// Sends one packet to an address if there is room for it now.
+    /// Sends one packet to an address if there is room for it now; an answer, from the address that the question came to.
     ///
     /// # Errors
     /// As for [`Socket::send_to`]; `WouldBlock` if there is no room.
-    pub fn try_send_to(&self, bytes: &[u8], addr: &Addr) -> io::Result<usize> {
-        let kernel = addr.to_kernel()?;
-        let sent = uninterrupted(|| self.raw().send_to_with_flags(bytes, &kernel, libc::MSG_NOSIGNAL));
+    pub fn try_send_to(&self, bytes: &[u8], addr: &Addr, arrival: Option<Arrival>) -> io::Result<usize> {
+        let sent = uninterrupted(|| match (addr, arrival) {
+            (Addr::Inet(to), Some(arrival)) => arrival::answer(self.raw(), bytes, *to, arrival),
+            _ => self.raw().send_to_with_flags(bytes, &addr.to_kernel()?, libc::MSG_NOSIGNAL),
+        });
         trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent)
+    }
+
+    /// Has the kernel tell with each datagram which of this machine's addresses it came to.
+    pub(super) fn tell_arrivals(&self) -> io::Result<()> {
+        let name = match self.domain {
+            Domain::IPV6 => "IPPROTO_IPV6, IPV6_RECVPKTINFO, 1",
+            _ => "IPPROTO_IP, IP_PKTINFO, 1",
+        };
+        self.set_own(name, |socket| Ok(arrival::tell(socket, self.domain)?))
     }
 
     /// Whether something can be received or accepted at this moment, the end of a stream included: poll(2).
@@ -383,6 +398,16 @@ struct Created(socket2::Socket);
 impl trace::Shown for Created {
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.as_raw_fd())
+    }
+}
+
+/// A received packet, for a trace that shows its length and sender.
+struct Received((usize, Addr, Option<Arrival>));
+
+impl trace::Shown for Received {
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (length, from, _) = &self.0;
+        write!(f, "{length} (from {from})")
     }
 }
 

@@ -10,6 +10,8 @@ mod fixtures;
 mod framing;
 mod hosts;
 mod layers;
+mod library;
+mod peers;
 mod serving;
 mod sockets;
 mod statuses;

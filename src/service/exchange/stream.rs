@@ -189,6 +189,9 @@ impl OverStream {
                 return Some(Err(self.progress.unacknowledged(Why::ClosedEarly)));
             }
             if let Some(error) = self.trouble.take() {
+                if self.config.acknowledgements == Acknowledgements::NotExpected {
+                    return Some(Err(self.progress.lost(error)));
+                }
                 tracing::warn!(
                     "the other side answered and then gave up the connection ({}): it may not have read everything",
                     crate::net::plain(&error)

@@ -37,11 +37,11 @@ pub(super) async fn serve(setting: &Setting, socket: &PacketSocket, one: bool, s
         let stopping = stop.is_set();
         let received = tokio::select! {
             biased;
-            received = unless_idle(socket.recv_from(&mut buffer), stopping, || socket.socket().has_input()) => received,
+            received = unless_idle(socket.recv_arrival(&mut buffer), stopping, || socket.socket().has_input()) => received,
             () = &mut stopped, if !stopping => continue,
             () = &mut silence, if first.is_some() => return Ok(talk),
         };
-        let (packet, from) = match received {
+        let (packet, from, arrival) = match received {
             None => return Ok(talk),
             Some(Ok(received)) => received,
             Some(Err(error)) if is_final(&error) => return Err(error),
@@ -62,7 +62,7 @@ pub(super) async fn serve(setting: &Setting, socket: &PacketSocket, one: bool, s
                     told_unnamed = true;
                 }
                 Some(bytes) if peer.addr.is_named() => {
-                    if let Err(error) = socket.try_send_to(&bytes, &peer.addr) {
+                    if let Err(error) = socket.try_send_to(&bytes, &peer.addr, arrival) {
                         tracing::warn!("{peer}: the answer could not be sent: {}", plain(&error));
                     }
                 }

@@ -1,0 +1,170 @@
+//! Peers that end early, say nothing, say too much or too little: what the client concludes from them.
+//!
+//! Apart from the exchange, in which both sides behave: here each peer is a few lines of the test, and the exit status is what
+//! matters.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+
+use crate::harness::{Launch, Program, expect_error, expect_success};
+
+/// A server of the test's own for one connection; gives its port.
+fn peer(behaviour: impl FnOnce(TcpStream) + Send + 'static) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen on a free port");
+    let port = listener.local_addr().expect("the address of a listener").port().to_string();
+    let serving = std::thread::spawn(move || behaviour(listener.accept().expect("accept the client").0));
+    (port, serving)
+}
+
+fn client(port: &str, options: &[&str]) -> Program {
+    Launch::client(["127.0.0.1", port].iter().chain(options)).start()
+}
+
+fn read_line(stream: &mut TcpStream) {
+    let mut byte = [0];
+    while byte != *b"\n" {
+        stream.read_exact(&mut byte).expect("read a line");
+    }
+}
+
+/// Closes with a reset instead of an end.
+fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).expect("set linger");
+}
+
+#[test]
+fn one_that_ends_before_the_input_does_is_4() {
+    let (port, serving) = peer(|mut stream| {
+        read_line(&mut stream);
+        stream.write_all(b"ok\n").expect("answer");
+    });
+    let mut client = client(&port, &[]);
+    client.send("one\n");
+    client.wait_for_stdout("ok");
+    serving.join().expect("served");
+    // There is more, and nobody takes it.
+    client.send("two\n");
+    let done = client.finish();
+    assert_eq!(done.status.code(), Some(4), "{}", done.report());
+    assert!(done.stderr.contains("closed the connection"), "{}", done.report());
+}
+
+#[test]
+fn one_that_ends_while_the_input_stays_open_is_4_and_does_not_hang() {
+    let (port, _serving) = peer(|mut stream| {
+        read_line(&mut stream);
+        stream.write_all(b"ok\n").expect("answer");
+    });
+    let mut client = client(&port, &[]);
+    client.send("one\n");
+    client.wait_for_exit();
+    let done = client.wait();
+    assert_eq!((done.status.code(), done.stdout.as_str()), (Some(4), "ok\n"), "{}", done.report());
+}
+
+#[test]
+fn one_that_reads_nothing_and_ends_is_4() {
+    for with_reset in [false, true] {
+        let (port, _serving) = peer(move |stream| {
+            // Once the message is there; what is unread when a connection is closed makes a reset of its own.
+            stream.peek(&mut [0]).expect("wait for the message");
+            if with_reset {
+                reset(stream);
+            }
+        });
+        let done = client(&port, &["-m", "hello"]).finish();
+        expect_error(&done, 4, &["not acknowledged"]);
+    }
+}
+
+#[test]
+fn a_whole_stream_is_acknowledged_by_an_answer_and_by_nothing_else() {
+    let whole = ["--framing", "whole", "-m", "hello"];
+    let (port, _serving) = peer(|mut stream| {
+        stream.read_to_end(&mut Vec::new()).expect("read all");
+    });
+    expect_error(&client(&port, &whole).finish(), 4, &["not acknowledged"]);
+    let (port, _serving) = peer(|mut stream| {
+        stream.read_to_end(&mut Vec::new()).expect("read all");
+        stream.write_all(b"half an ans").expect("answer");
+        reset(stream);
+    });
+    expect_error(&client(&port, &whole).finish(), 4, &["not acknowledged"]);
+    let (port, _serving) = peer(|mut stream| {
+        stream.read_to_end(&mut Vec::new()).expect("read all");
+        stream.write_all(b"a whole answer").expect("answer");
+    });
+    let done = client(&port, &whole).finish();
+    expect_success(&done);
+    assert_eq!(done.stdout, "a whole answer");
+}
+
+#[test]
+fn one_that_never_stops_talking_does_not_keep_the_client() {
+    let (port, _serving) = peer(|mut stream| while stream.write_all(&b"y\n".repeat(1000)).is_ok() {});
+    let done = client(&port, &["-m", "hello"]).finish();
+    expect_success(&done);
+}
+
+#[test]
+fn an_answer_without_end_is_waited_for_no_longer_than_any() {
+    let (port, _serving) = peer(|mut stream| {
+        // A byte now and then, each of which puts off the silence that would end the answer.
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    });
+    let done = client(&port, &["-m", "hello", "--timeout", "500ms"]).finish();
+    expect_error(&done, 4, &["no acknowledgement within 500ms"]);
+}
+
+#[test]
+fn an_answer_without_a_newline_ends_with_silence() {
+    let (port, _serving) = peer(|mut stream| {
+        read_line(&mut stream);
+        stream.write_all(b"got it").expect("answer");
+        // The connection stays open until the client ends it.
+        stream.read_to_end(&mut Vec::new()).expect("read to the end");
+    });
+    let done = client(&port, &["-m", "hello"]).finish();
+    expect_success(&done);
+    assert_eq!(done.stdout, "got it\n");
+}
+
+#[test]
+fn one_that_takes_nothing_is_not_waited_for_for_ever() {
+    let (port, _serving) = peer(|mut stream| {
+        socket2::SockRef::from(&stream).set_recv_buffer_size(4096).expect("a small buffer");
+        // It reads only when the client has given up.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let mut client = client(&port, &["--timeout", "300ms"]);
+    client.send(&"a line that nobody reads\n".repeat(400_000));
+    let done = client.wait();
+    assert_eq!(done.status.code(), Some(4), "{}", done.report());
+}
+
+#[test]
+fn without_acknowledgements_an_orderly_end_is_success_and_a_reset_is_not() {
+    let (port, _serving) = peer(|mut stream| {
+        stream.read_to_end(&mut Vec::new()).expect("read all");
+    });
+    expect_success(&client(&port, &["--no-ack", "-m", "hello"]).finish());
+    let (port, _serving) = peer(|mut stream| {
+        read_line(&mut stream);
+        reset(stream);
+    });
+    let done = client(&port, &["--no-ack", "-m", "hello"]).finish();
+    assert_ne!(done.status.code(), Some(0), "{}", done.report());
+    let (port, serving) = peer(|mut stream| {
+        read_line(&mut stream);
+        stream.shutdown(Shutdown::Read).expect("shut down");
+        stream.read_to_end(&mut Vec::new()).expect("wait for the client's end");
+        std::thread::park_timeout(std::time::Duration::from_secs(20));
+    });
+    let done = client(&port, &["--no-ack", "-m", "hello", "--timeout", "300ms"]).finish();
+    expect_error(&done, 4, &["has not ended"]);
+    serving.thread().unpark();
+}
