@@ -25,6 +25,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Settings for connecting. The default tries every address for ten seconds.
+///
+/// TCP sockets have `TCP_NODELAY` set, unless options of the endpoint say otherwise.
 #[derive(Clone, Debug)]
 pub struct Connector {
     /// The deadline for everything: look-ups, all addresses. Default [`CONNECT_TIMEOUT`].
@@ -138,6 +140,7 @@ impl Connector {
 async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<Addr>) -> Result<Socket> {
     let named = |error: Error| error.on(endpoint.name()).at(&addr);
     let mut socket = Socket::create(addr.domain(), socket_type).map_err(named)?;
+    socket.set_nodelay().map_err(|error| named(Error::system("connect", error)))?;
     for option in &endpoint.options {
         socket.set_option(option)?;
     }

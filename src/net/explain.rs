@@ -77,7 +77,10 @@ pub(super) fn failed_bind(error: Error, tried: Type) -> Error {
             error.hinting(match holder {
                 Some(_) if is_own => "the address was given twice, or one of several includes it".to_owned(),
                 Some(holder) => format!("it is held by {holder}: end that, or {other}"),
-                None => format!("it is held by something that cannot be seen from here: {other}"),
+                None => format!(
+                    "it is held by something that cannot be seen from here, or by a connection that has ended within the \
+                     last minute and ?reuseaddr=off forbids to share with: {other}"
+                ),
             })
         }
         (Errno::EACCES | Errno::EPERM, Addr::Inet(addr)) if addr.port() < 1024 => {

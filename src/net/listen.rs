@@ -21,6 +21,8 @@ use super::{Addr, BACKLOG, Connection, Error, PacketSocket, Result, Socket, endp
 const FREE_PORT_TRIES: usize = 16;
 
 /// Settings for listening. The default takes every address that the endpoint stands for.
+///
+/// TCP sockets have `SO_REUSEADDR` and `TCP_NODELAY` set, unless options of the endpoint say otherwise.
 #[derive(Clone, Debug)]
 pub struct ListenConfig {
     /// How many connections may wait to be accepted. Default [`BACKLOG`].
@@ -145,12 +147,14 @@ impl ListenConfig {
         let mut socket = Socket::create(addr.domain(), socket_type)?;
         let failed = |error| Error::system("listen", error).at(addr);
         if let Some(v6_only) = v6_only {
-            let name = format!("IPPROTO_IPV6, IPV6_V6ONLY, {}", i32::from(v6_only));
+            let name = format!("SOL_IPV6, IPV6_V6ONLY, {}", i32::from(v6_only));
             socket.set_own(&name, |socket| socket.set_only_v6(v6_only)).map_err(failed)?;
         }
         if matches!(addr, Addr::Inet(_)) && socket_type == Type::STREAM {
             // Connections of a server that has ended still hold the port for a minute; two servers never share it.
             socket.set_own("SOL_SOCKET, SO_REUSEADDR, 1", |s| s.set_reuse_address(true)).map_err(failed)?;
+            // Accepted connections have it from here.
+            socket.set_nodelay().map_err(failed)?;
         }
         if socket_type == Type::DGRAM && matches!(addr, Addr::Inet(addr) if addr.ip().is_unspecified()) {
             socket.tell_arrivals().map_err(failed)?;

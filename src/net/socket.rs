@@ -214,8 +214,8 @@ impl Socket {
     /// Has the kernel tell with each datagram which of this machine's addresses it came to.
     pub(super) fn tell_arrivals(&self) -> io::Result<()> {
         let name = match self.domain {
-            Domain::IPV6 => "IPPROTO_IPV6, IPV6_RECVPKTINFO, 1",
-            _ => "IPPROTO_IP, IP_PKTINFO, 1",
+            Domain::IPV6 => "SOL_IPV6, IPV6_RECVPKTINFO, 1",
+            _ => "SOL_IP, IP_PKTINFO, 1",
         };
         self.set_own(name, |socket| Ok(arrival::tell(socket, self.domain)?))
     }
@@ -253,7 +253,7 @@ impl Socket {
     /// As setsockopt(2) has them.
     pub fn set_nodelay(&self) -> io::Result<()> {
         let is_tcp = self.socket_type == Type::STREAM && matches!(self.domain, Domain::IPV4 | Domain::IPV6);
-        if is_tcp { self.set_own("IPPROTO_TCP, TCP_NODELAY, 1", |socket| socket.set_tcp_nodelay(true)) } else { Ok(()) }
+        if is_tcp { self.set_own("SOL_TCP, TCP_NODELAY, 1", |socket| socket.set_tcp_nodelay(true)) } else { Ok(()) }
     }
 
     /// What the kernel tells about the socket: addresses, credentials, queues, statistics.

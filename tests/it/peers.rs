@@ -141,7 +141,7 @@ fn one_that_takes_nothing_is_not_waited_for_for_ever() {
         let _ = stream.read_to_end(&mut Vec::new());
     });
     let mut client = client(&port, &["--timeout", "300ms"]);
-    client.send(&"a line that nobody reads\n".repeat(400_000));
+    client.send("a line that nobody reads\n".repeat(400_000));
     let done = client.wait();
     assert_eq!(done.status.code(), Some(4), "{}", done.report());
 }

@@ -131,7 +131,10 @@ impl Setting {
         let usual: Vec<_> = options.iter().copied().filter(|name| USUAL.contains(name)).collect();
         Err(Error::usage(wrong).hinting(match options.len() - usual.len() {
             0 => format!("{these} sockets have {}", list(usual.into_iter())),
-            others => format!("{these} sockets have {} and {others} others: lookup options has all", usual.join(", ")),
+            others => format!(
+                "{these} sockets have {} and {others} others (`wilco lookup options` has all)",
+                usual.join(", ")
+            ),
         }))
     }
 

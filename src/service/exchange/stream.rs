@@ -35,8 +35,8 @@ pub(super) struct OverStream {
     unsent: u64,
     /// Whether there may be more answers in what was read.
     more: bool,
-    /// Whether reading comes first this time.
-    read_first: bool,
+    /// Which of reading, taking from the source and writing is tried first this time.
+    turn: u8,
     source: Flow,
     sending: Flow,
     receiving: Flow,
@@ -61,10 +61,6 @@ enum Event {
 
 impl OverStream {
     pub(super) fn new(stream: Stream, config: ClientConfig) -> Self {
-        if let Some(socket) = stream.socket() {
-            // What is written at once leaves at once. Other domains than TCP have no such option.
-            let _ = socket.set_nodelay();
-        }
         // A server that reads as the tutorial's does still answers with a line, if at all.
         let framing = if config.framing == Framing::Read { Framing::Line } else { config.framing };
         let max_answer = config.max_answer.unwrap_or(framing.default_limit());
@@ -78,7 +74,7 @@ impl OverStream {
             written: 0,
             unsent: 0,
             more: false,
-            read_first: true,
+            turn: 0,
             source: Flow::Open,
             sending: Flow::Open,
             receiving: Flow::Open,
@@ -167,6 +163,9 @@ impl OverStream {
 
     /// Tells the end of the stream and closes. What the server has not read yet is not harmed: all answers were read.
     pub(super) async fn close(mut self) -> Result<()> {
+        if self.sending == Flow::Ended {
+            return Ok(());
+        }
         match self.stream.shutdown().await {
             // The other side has gone already, and everything was said.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
@@ -227,27 +226,34 @@ impl OverStream {
             self.source == Flow::Open && self.sending == Flow::Open && queue.len() - *written < QUEUE,
             self.sending == Flow::Open && *written < queue.len(),
         );
-        // Neither a peer that never stops talking nor a source that never ends keeps the other waiting.
-        let read_first = std::mem::replace(&mut self.read_first, true);
-        let event = poll_fn(|cx| {
-            if read_first && let Poll::Ready(read) = inbox.poll_read(cx, stream) {
-                return Poll::Ready(Event::Read(read));
-            }
-            // What is ready is gathered first, so that it leaves in one write.
-            if takes_more && let Poll::Ready(next) = source.poll_next(cx) {
-                return Poll::Ready(Event::Next(next));
-            }
-            if writes && let Poll::Ready(wrote) = Pin::new(&mut *stream).poll_write(cx, &queue[*written..]) {
-                return Poll::Ready(Event::Wrote(wrote));
-            }
-            if !read_first && let Poll::Ready(read) = inbox.poll_read(cx, stream) {
-                return Poll::Ready(Event::Read(read));
+        // They take turns in being first: neither a peer that never stops talking nor a source that never ends keeps the
+        // others waiting. Writing comes after the source mostly, so that what is ready leaves in one write.
+        let turn = self.turn;
+        self.turn = (turn + 1) % 3;
+        poll_fn(|cx| {
+            for step in 0..3 {
+                match (turn + step) % 3 {
+                    0 => {
+                        if let Poll::Ready(read) = inbox.poll_read(cx, stream) {
+                            return Poll::Ready(Event::Read(read));
+                        }
+                    }
+                    1 if takes_more => {
+                        if let Poll::Ready(next) = source.poll_next(cx) {
+                            return Poll::Ready(Event::Next(next));
+                        }
+                    }
+                    2 if writes => {
+                        if let Poll::Ready(wrote) = Pin::new(&mut *stream).poll_write(cx, &queue[*written..]) {
+                            return Poll::Ready(Event::Wrote(wrote));
+                        }
+                    }
+                    _ => {}
+                }
             }
             progress.poll_overdue(cx, waits, quiet).map(Event::Due)
         })
-        .await;
-        self.read_first = !matches!(event, Event::Read(_));
-        event
+        .await
     }
 
     /// When the silence after the beginning of an answer is long enough to be its end.

@@ -27,10 +27,6 @@ const UNFINISHED_HINT: Duration = Duration::from_secs(2);
 /// Serves one stream until the peer has ended it, something is wrong, or the server is to stop.
 pub(super) async fn converse(setting: &Setting, mut stream: Stream, peer: &Peer, stop: &Stop) -> Talk {
     let mut talk = Talk::default();
-    if let Some(socket) = stream.socket() {
-        // Acknowledgements are small and waited for. Other domains than TCP have no such option.
-        let _ = socket.set_nodelay();
-    }
     let closing = match read_and_handle(setting, &mut stream, peer, stop, &mut talk).await {
         // The peer has said all: there is nothing left to be read.
         Ok(End::Theirs) => 0,
