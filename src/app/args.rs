@@ -126,7 +126,7 @@ pub(super) struct ServerArgs {
 #[command(after_long_help = exit_statuses())]
 pub(super) struct ClientArgs {
     /// Where to connect: HOST PORT, or an address such as HOST:PORT, PORT, udp:HOST:PORT, unix:PATH, unix-dgram:@NAME,
-    /// vsock:CID:PORT, exec:COMMAND; socket options follow as in db:5432?nodelay&keepalive=30s. Of several, the first
+    /// vsock:CID:PORT, exec:COMMAND; socket options follow, in quotes: 'db:5432?nodelay&keepalive=30s'. Of several, the first
     /// that answers
     #[arg(required = true, value_name = "HOST PORT | ADDRESS")]
     pub(super) addresses: Vec<OsString>,
