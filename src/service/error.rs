@@ -61,6 +61,9 @@ pub enum Why {
     /// The other side ended the connection.
     #[error("the other side has closed the connection")]
     Closed,
+    /// The other side cannot take it now, for the reason that it gave.
+    #[error("the other side says: {0}")]
+    NotNow(String),
     /// The other side ended the connection while there was more to come.
     #[error("the other side has closed the connection before the end of the input")]
     ClosedEarly,

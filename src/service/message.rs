@@ -113,7 +113,7 @@ pub enum Outcome {
     Reply(Bytes),
     /// Refused for good: sending it again does not help.
     Refuse(String),
-    /// Not done, perhaps later: nothing is answered, and the connection ends.
+    /// Not done, perhaps later: the client is told that it was not, and the connection ends.
     Retry(String),
 }
 

@@ -16,11 +16,12 @@ fn own_name(test: &str) -> String {
     format!("@wilco-{test}-{}", std::process::id())
 }
 
-/// Refuses what begins with "bad", and answers the rest with itself.
+/// Refuses what begins with "bad", puts off what begins with "later", and answers the rest with itself.
 fn picky(message: &[u8], _: &Peer) -> Outcome {
-    match message.starts_with(b"bad") {
-        true => Outcome::Refuse("it is bad".to_owned()),
-        false => Outcome::Reply(message.to_vec().into()),
+    match message {
+        [b'b', b'a', b'd', ..] => Outcome::Refuse("it is bad".to_owned()),
+        [b'l', b'a', b't', b'e', b'r', ..] => Outcome::Retry("I am busy".to_owned()),
+        _ => Outcome::Reply(message.to_vec().into()),
     }
 }
 
@@ -37,6 +38,21 @@ async fn a_refusal_is_about_one_message_only() {
     let sent = tokio::spawn(async move { client.send("also good").await });
     assert_eq!(sent.await.expect("no panic").expect("a receipt").answer, b"also good");
     serving.abort();
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_now_is_not_acknowledged_and_says_why() {
+    for address in ["tcp4:127.0.0.1:0", "udp4:127.0.0.1:0", &format!("unix-seqpacket:{}", own_name("later"))] {
+        let (listener, name) = listen(address).await;
+        let serving =
+            tokio::spawn(Server::new(picky, ServerConfig::default()).serve(vec![listener], std::future::pending()));
+        let mut client = Client::connect(&name).await.expect("connect");
+        assert_eq!(client.send("now").await.expect("a receipt").answer, b"now");
+        let error = client.send("later").await.expect_err("put off");
+        let text = "1 of 2 messages were acknowledged, the last that was is number 1: the other side says: I am busy";
+        assert_eq!(error.to_string(), text, "{address}");
+        serving.abort();
+    }
 }
 
 #[tokio::test]

@@ -71,6 +71,9 @@ impl OverPackets {
         self.shown.clear();
         self.ended = self.progress.is_stuck();
         loop {
+            if self.progress.is_put_off() {
+                return Err(self.progress.unacknowledged(Why::Closed));
+            }
             if self.ended && self.queue.is_empty() && self.progress.outstanding() == 0 {
                 return self.progress.verdict().map(|()| Step::Done);
             }

@@ -12,7 +12,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::service::error::Why;
 use crate::service::{Acknowledgements, ClientConfig, Error, Messages, Result};
-use crate::wire::{Span, plain};
+use crate::wire::Span;
+use crate::wire::plain::Verdict;
 
 /// The counts of an exchange.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -30,6 +31,8 @@ pub(super) struct Progress {
     summary: Summary,
     first_refusal: Option<(u64, String)>,
     unsendable: Option<(u64, &'static str)>,
+    /// The other side's words for why it cannot go on.
+    not_now: Option<String>,
     awaited: Acknowledgements,
     timeout: Duration,
     last: Instant,
@@ -43,6 +46,7 @@ impl Progress {
             summary: Summary::default(),
             first_refusal: None,
             unsendable: None,
+            not_now: None,
             awaited: config.acknowledgements,
             timeout: config.timeout,
             last: Instant::now(),
@@ -82,14 +86,16 @@ impl Progress {
         self.moved();
         for (answer, span) in answers.iter().zip(spans) {
             let counts = self.outstanding() > 0;
-            match plain::refused(answer) {
-                Some(reason) => {
+            match Verdict::of(answer) {
+                Verdict::Refused(reason) => {
                     let number = self.answered() + 1;
                     tracing::debug!("message {number} was refused: {reason}");
                     self.summary.refused += u64::from(counts);
                     self.first_refusal.get_or_insert((number, reason));
                 }
-                None => {
+                // The connection ends after it, and what ended it is known.
+                Verdict::NotNow(reason) => self.not_now = Some(reason),
+                Verdict::Acknowledged => {
                     self.summary.acknowledged += u64::from(counts);
                     shown.push(*span);
                 }
@@ -113,6 +119,8 @@ impl Progress {
 
     /// The error for what is outstanding. A refusal says more than that no answers followed it.
     pub(super) fn unacknowledged(&mut self, why: Why) -> Error {
+        // The other side's own words say more than how the connection ended.
+        let why = self.not_now.take().map_or(why, Why::NotNow);
         self.verdict().err().unwrap_or(Error::Unacknowledged {
             sent: self.summary.sent,
             acknowledged: self.summary.acknowledged,
@@ -123,6 +131,11 @@ impl Progress {
     /// The error for a lost connection.
     pub(super) fn lost(&mut self, error: io::Error) -> Error {
         self.unacknowledged(Why::Lost(error))
+    }
+
+    /// Whether the other side has said that it cannot go on now: there is nothing to wait for then.
+    pub(super) fn is_put_off(&self) -> bool {
+        self.not_now.is_some()
     }
 
     /// Notes a message of one's own that cannot be sent; what was sent before it is still waited for.

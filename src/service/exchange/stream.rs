@@ -97,6 +97,9 @@ impl OverStream {
         self.source = if self.progress.is_stuck() { Flow::Ended } else { Flow::Open };
         let answered = self.progress.answered();
         loop {
+            if self.progress.is_put_off() {
+                return Err(self.progress.unacknowledged(Why::Closed));
+            }
             if std::mem::take(&mut self.more) {
                 self.decode_answers()?;
             } else if let Some(end) = self.end(source).await {

@@ -44,6 +44,9 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
             talk.trouble = Some(plain(&error));
             break;
         }
+        if !answer.goes_on {
+            break;
+        }
     }
     if let Some(trouble) = &talk.trouble {
         tracing::warn!("{peer}: {trouble}");
@@ -61,9 +64,11 @@ pub(super) struct Answer {
     pub(super) bytes: Option<Bytes>,
     /// Whether the message was handled.
     pub(super) counts: bool,
+    /// Whether others can be.
+    pub(super) goes_on: bool,
 }
 
-/// Handles one packet as one message. No answer means that it cannot be handled now.
+/// Handles one packet as one message.
 pub(super) async fn answer_packet(
     setting: &Setting,
     buffer: &[u8],
@@ -74,7 +79,7 @@ pub(super) async fn answer_packet(
     outcomes.clear();
     let refusal = |reason: &str| {
         tracing::warn!("{peer}: refused: {reason}");
-        Answer { bytes: Some(format!("{}\n", wire::plain::refusal(reason)).into()), counts: false }
+        Answer { bytes: Some(format!("{}\n", wire::plain::refusal(reason)).into()), counts: false, goes_on: true }
     };
     let limit = if setting.max_message == 0 { usize::MAX } else { setting.max_message };
     if packet.is_cut() || packet.sent > limit {
@@ -85,12 +90,13 @@ pub(super) async fn answer_packet(
     setting.handler.handle(Messages::of_packets(buffer, &span), peer, outcomes).await;
     check_outcomes(outcomes, 1);
     match outcomes.pop()? {
-        Outcome::Done => Some(Answer { bytes: setting.packet_acknowledgement.clone(), counts: true }),
-        Outcome::Reply(reply) => Some(Answer { bytes: Some(reply), counts: true }),
+        Outcome::Done => Some(Answer { bytes: setting.packet_acknowledgement.clone(), counts: true, goes_on: true }),
+        Outcome::Reply(reply) => Some(Answer { bytes: Some(reply), counts: true, goes_on: true }),
         Outcome::Refuse(reason) => Some(refusal(&reason)),
         Outcome::Retry(reason) => {
-            tracing::warn!("{peer}: not acknowledged: {reason}");
-            None
+            tracing::info!("{peer}: not acknowledged: {reason}");
+            let words = format!("{}\n", wire::plain::not_now(&reason));
+            Some(Answer { bytes: Some(words.into()), counts: false, goes_on: false })
         }
     }
 }

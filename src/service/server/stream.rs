@@ -131,6 +131,7 @@ async fn handle(
             }
             Outcome::Retry(reason) => {
                 tracing::info!("{peer}: not acknowledged: {reason}");
+                encode_text(setting.framing, wire::plain::not_now(&reason).as_bytes(), output);
                 talk.trouble = Some(reason);
                 go_on = false;
                 break;
