@@ -92,7 +92,7 @@ impl Common {
 #[command(after_long_help = exit_statuses())]
 pub(super) struct ServerArgs {
     /// Where to listen: a PORT or SERVICE, HOST:PORT, udp:PORT, unix:PATH, unix-seqpacket:@NAME, vsock:PORT, fd:N, systemd;
-    /// socket options follow as in 51717?rcvbuf=1M. Port 0 takes a free one
+    /// socket options follow, in quotes: '51717?rcvbuf=1M&ttl=9'. Port 0 takes a free one
     #[arg(required = true, value_name = "ADDRESS")]
     pub(super) addresses: Vec<OsString>,
     /// Serve many clients at once, until stopped
@@ -164,6 +164,7 @@ pub(super) struct ClientArgs {
 
 /// Ask for hosts, services, protocols, networks, DNS records, or what the kernel tells of a socket.
 #[derive(Args, Debug)]
+#[command(arg_required_else_help = false)]
 pub(super) struct LookupArgs {
     #[command(subcommand)]
     pub(super) what: Lookup,
@@ -265,7 +266,8 @@ pub(super) fn synopsis(program: Program) -> &'static str {
 /// What is missing where nothing was given.
 pub(super) fn missing(program: Program) -> &'static str {
     match program {
-        Program::Wilco => "an argument is missing",
+        // clap says which of the command's it is.
+        Program::Wilco => "",
         Program::Server => "a port or an address to listen on is missing",
         Program::Client => "a host and a port, or an address, to connect to is missing",
     }
@@ -282,6 +284,23 @@ pub(super) fn server_endpoints(words: &[OsString]) -> Result<Vec<Endpoint>, Erro
 
 /// The endpoints of a client: the tutorial's two words, or any number of addresses.
 pub(super) fn client_endpoints(words: &[OsString]) -> Result<Vec<Endpoint>, Error> {
+    if let [_, _, message @ ..] = words
+        && !message.is_empty()
+        && let Some((host, port)) = host_and_port(&words[..2])?
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        let message: Vec<_> = message.iter().map(|word| word.to_string_lossy()).collect();
+        return Err(Error::usage(format!("`{}` is no address", message.join(" ")))
+            .hinting(format!("a message is given with -m, as in {host} {port} -m '{}'", message.join(" "))));
+    }
+    if let [port, host] = words
+        && port.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
+        && host_and_port(&[host.clone(), port.clone()])?.is_some()
+    {
+        let (host, port) = (host.to_string_lossy(), port.to_string_lossy());
+        return Err(Error::usage(format!("`{host}` is no address by itself"))
+            .hinting(format!("the host comes first: {host} {port}")));
+    }
     match host_and_port(words)? {
         Some((host, port)) => Ok(vec![Endpoint::from_host_and_port(host, port)?]),
         None => endpoints(words),

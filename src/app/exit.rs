@@ -22,26 +22,23 @@ pub enum Exit {
     Usage,
     /// 3: could not connect, listen or resolve.
     Unreachable,
-    /// 4: sent, but not acknowledged in time.
+    /// 4: sent, but not acknowledged in time, or the other side ended before.
     Unacknowledged,
     /// 5: the other side refused a message for good.
     Refused,
-    /// 6: session lost or forked.
-    SessionLost,
     /// As the shell sees a signal: once work in hand was finished.
     Signal(i32),
 }
 
 impl Exit {
     /// Every status with its number and what it means, for the manual.
-    pub const ALL: [(Self, u8, &'static str); 7] = [
+    pub const ALL: [(Self, u8, &'static str); 6] = [
         (Self::Done, 0, "all done: what was sent was acknowledged"),
         (Self::Failed, 1, "failed while running"),
         (Self::Usage, 2, "wrong usage or configuration"),
         (Self::Unreachable, 3, "could not connect, listen or resolve"),
-        (Self::Unacknowledged, 4, "sent but not acknowledged in time"),
+        (Self::Unacknowledged, 4, "sent but not acknowledged in time, or the other side ended before"),
         (Self::Refused, 5, "the other side refused a message for good"),
-        (Self::SessionLost, 6, "session lost or forked"),
     ];
 }
 

@@ -4,6 +4,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as answers;
 use std::thread;
 
@@ -17,6 +18,14 @@ use crate::service::Batch;
 
 /// The words of the sockets tutorial.
 pub(super) const PROMPT: &str = "Please enter the message: ";
+
+/// Whether the cursor stands behind a prompt.
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+/// Leaves the prompt, if there is one: what is written next begins a line of its own.
+pub(super) fn leave() -> bool {
+    OPEN.swap(false, Ordering::Relaxed)
+}
 
 /// How many lines of history are kept.
 const HISTORY: usize = 1000;
@@ -48,6 +57,7 @@ pub(super) fn ask_once() -> mpsc::Receiver<Batch> {
         show_prompt();
         let mut line = Vec::new();
         let read = io::stdin().lock().read_until(b'\n', &mut line);
+        leave();
         if read.is_ok_and(|read| read == 0) {
             // Ctrl-D leaves the cursor behind the prompt.
             let _ = writeln!(io::stderr());
@@ -97,6 +107,7 @@ pub(super) fn ask_on() -> rustyline::Result<(mpsc::Receiver<Batch>, Prompt)> {
 }
 
 fn show_prompt() {
+    OPEN.store(true, Ordering::Relaxed);
     // On standard output, as the tutorial's client has it, unless that goes elsewhere: it is for messages only.
     let shown = match io::stdout().is_terminal() {
         true => write!(io::stdout(), "{PROMPT}").and_then(|()| io::stdout().flush()),

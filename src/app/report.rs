@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use tracing::Event;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -18,8 +18,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::net::{self, trace};
 use crate::service;
 
-use super::Exit;
 use super::screen::escaped;
+use super::{Exit, prompt};
 
 /// The longest line that is said, in characters: a peer's words may be in it.
 const MAX_LINE: usize = 2000;
@@ -84,14 +84,18 @@ pub(super) fn usage(error: &clap::Error, missing: &str, synopsis: &str) -> Exit 
     let text = error.render().to_string();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let said: Vec<_> = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
+    let unknown = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     let what = match error.kind() {
-        ErrorKind::MissingRequiredArgument => missing.to_owned(),
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "a command is missing".to_owned()
+        ErrorKind::MissingRequiredArgument if !missing.is_empty() => missing.to_owned(),
+        // As netcats have it.
+        ErrorKind::UnknownArgument if ["-p", "-l"].contains(&unknown.as_str()) => {
+            format!("there is no {unknown}: the port stands alone")
         }
-        _ => said.join("; ").replace("tip: ", "").trim_start_matches("error: ").to_owned(),
+        _ => said.join("; ").replace(":; ", ": ").replace("tip: ", "").trim_start_matches("error: ").to_owned(),
     };
-    line(&format!("{}: {what}; usage: {synopsis} (--help tells more)", name()));
+    // Of a command of `wilco` its own usage says more than that of all.
+    let own = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")).filter(|_| missing.is_empty());
+    line(&format!("{}: {what}; usage: {} (--help tells more)", name(), own.unwrap_or(synopsis)));
     Exit::Usage
 }
 
@@ -102,6 +106,9 @@ fn name() -> String {
 }
 
 fn line(text: &str) {
+    if prompt::leave() {
+        let _ = writeln!(io::stderr());
+    }
     // If standard error is closed there is nowhere left to say so.
     let _ = writeln!(io::stderr(), "{}", shown(text));
 }

@@ -20,6 +20,7 @@ mod percent;
 mod resolve;
 mod socket;
 mod socket_file;
+mod spelling;
 mod stream;
 mod sys;
 pub mod trace;

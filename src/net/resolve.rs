@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::Type;
 
-use super::endpoint::{Endpoint, Family, Port, Target};
+use super::endpoint::{Endpoint, Family, Port, SCHEMES, Target};
+use super::spelling::near;
 use super::{Addr, Error, ErrorKind, Result, lookup};
 
 /// What the addresses are wanted for.
@@ -58,9 +59,12 @@ pub async fn resolve(endpoint: &Endpoint, purpose: Purpose, family: Family, name
                 }
                 (Err(error), Port::Service(_), Some(host)) if error.kind() == ErrorKind::Usage => {
                     let hint = error.hint().unwrap_or_default().to_owned();
-                    return Err(Error::usage(error.to_string())
-                        .on(endpoint.name())
-                        .hinting(format!("{hint}; `{host}` is taken for a host, since there is no such scheme")));
+                    return Err(Error::usage(error.to_string()).on(endpoint.name()).hinting(
+                        match near(host, SCHEMES.iter().map(|scheme| scheme.name)).first() {
+                            Some(scheme) => format!("did you mean the scheme {scheme}: instead of a host `{host}`?"),
+                            None => hint,
+                        },
+                    ));
                 }
                 (port, ..) => port.map_err(|error| error.on(endpoint.name()))?,
             };

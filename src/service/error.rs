@@ -95,10 +95,11 @@ fn lost(error: &io::Error) -> String {
 fn unacknowledged(acknowledged: &u64, sent: &u64, why: &Why) -> String {
     match (sent, acknowledged) {
         (1, 0) => format!("the message was not acknowledged: {why}"),
+        (0, _) => format!("nothing was sent: {why}"),
         (sent, last) if sent == last => format!("all that was sent was acknowledged ({sent}), but {why}"),
         (sent, 0) => format!("none of {sent} messages was acknowledged: {why}"),
         (sent, last) => {
-            format!("{last} of {sent} messages were acknowledged, the last that was is number {last}: {why}")
+            format!("{last} of {sent} messages were acknowledged, up to number {last}: {why}")
         }
     }
 }

@@ -49,7 +49,7 @@ async fn what_cannot_be_taken_now_is_not_acknowledged_and_says_why() {
         let mut client = Client::connect(&name).await.expect("connect");
         assert_eq!(client.send("now").await.expect("a receipt").answer, b"now");
         let error = client.send("later").await.expect_err("put off");
-        let text = "1 of 2 messages were acknowledged, the last that was is number 1: the other side says: I am busy";
+        let text = "1 of 2 messages were acknowledged, up to number 1: the other side says: I am busy";
         assert_eq!(error.to_string(), text, "{address}");
         serving.abort();
     }

@@ -49,7 +49,7 @@ fn what_is_not_found_is_said() {
     expect_error(&wilco(&["lookup", "protocol", "no-such-protocol"]), 2, &["no-such-protocol"]);
     expect_error(&wilco(&["lookup", "dns", "localhost", "NOSUCHTYPE"]), 2, &["NOSUCHTYPE", "AAAA"]);
     expect_error(&wilco(&["lookup", "socket", "localhost", "1"]), 3, &["refused"]);
-    expect_error(&wilco(&["lookup"]), 2, &["missing"]);
+    expect_error(&wilco(&["lookup"]), 2, &["host", "dns", "wilco lookup"]);
 }
 
 #[test]

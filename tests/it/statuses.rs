@@ -85,6 +85,18 @@ fn an_unknown_option_is_2() {
 }
 
 #[test]
+fn a_beginners_mistake_is_told_what_to_type() {
+    expect_usage_error(&client(&["localhost", "51717", "hello"]), &["-m 'hello'"]);
+    expect_usage_error(&client(&["51717", "localhost"]), &["the host comes first", "localhost 51717"]);
+    expect_usage_error(&server(&["localhost", "51717"]), &["localhost:51717"]);
+    expect_usage_error(&server(&["-p", "51717"]), &["the port stands alone"]);
+    expect_usage_error(&client(&["cheerios"]), &["cheerios 51717"]);
+    expect_usage_error(&client(&["/run/x"]), &["unix:/run/x"]);
+    expect_usage_error(&client(&["tpc:localhost:1"]), &["did you mean tcp:"]);
+    expect_usage_error(&client(&["tcp:localhost:1?nodlay"]), &["did you mean `nodelay`"]);
+}
+
+#[test]
 fn an_unknown_service_is_an_error_that_names_it() {
     let done = client(&["localhost", "no-such-service"]);
     assert!(matches!(done.status.code(), Some(2 | 3)), "{}", done.report());

@@ -5,6 +5,7 @@
 use socket2::Type;
 
 use super::{Family, Target};
+use crate::net::spelling::near;
 use crate::net::{Addr, Error, Result};
 
 /// One scheme.
@@ -146,7 +147,11 @@ fn of_form(form: Form) -> &'static Scheme {
 }
 
 fn unknown(name: &str) -> Error {
-    Error::usage(format!("unknown scheme `{name}:`")).hinting(format!("there are {}", list()))
+    let near = near(name, SCHEMES.iter().map(|scheme| scheme.name));
+    Error::usage(format!("unknown scheme `{name}:`")).hinting(match near.first() {
+        Some(near) => format!("did you mean {near}:? There are {}", list()),
+        None => format!("there are {}", list()),
+    })
 }
 
 /// An address as a user would write it for a socket of that type: `tcp:[::]:51717`, `unix-dgram:/run/x`.

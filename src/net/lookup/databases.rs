@@ -10,17 +10,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Lines, display_lines};
+use crate::net::spelling::near;
 use crate::net::{Error, Result};
 
 const SERVICES: &str = "/etc/services";
 const PROTOCOLS: &str = "/etc/protocols";
 const NETWORKS: &str = "/etc/networks";
-
-/// The most changed letters at which a name still counts as a slip of another.
-const MAX_SLIP: usize = 2;
-
-/// The most names that an error proposes.
-const MAX_PROPOSALS: usize = 3;
 
 /// A service at its well-known port (services(5)).
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -240,15 +235,7 @@ fn unknown<T: Entry>(what: &str, name: &str, entries: &[T], instead: &str) -> Er
     let names = || {
         entries.iter().flat_map(|entry| [entry.name()].into_iter().chain(entry.aliases().iter().map(String::as_str)))
     };
-    let mut close: Vec<(usize, &str)> = names()
-        .map(|known| (distance(&name.to_lowercase(), &known.to_lowercase()), known))
-        // In a short name, two letters are most of it.
-        .filter(|(distance, known)| *distance <= MAX_SLIP && *distance * 2 < known.len())
-        .collect();
-    close.sort_unstable();
-    close.dedup();
-    close.truncate(MAX_PROPOSALS);
-    let close: Vec<&str> = close.into_iter().map(|(_, known)| known).collect();
+    let close = near(name, names());
     let hint = if close.is_empty() { instead.to_owned() } else { format!("did you mean {}?", list(&close)) };
     Error::usage(format!("unknown {what} {name:?}")).hinting(hint)
 }
@@ -262,22 +249,6 @@ fn list(names: &[&str]) -> String {
         }
         names => names.concat(),
     }
-}
-
-/// How many letters must be added, removed or changed to make `a` of `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 impl Lines for Service {
@@ -391,7 +362,8 @@ mod tests {
         {
             assert_eq!(protocols_in(none, key).expect(key)[0].to_string(), line);
         }
-        assert_eq!(protocols_in(none, "tpc").expect_err("unknown").hint(), Some("use a protocol number from 0 to 255"));
+        assert_eq!(protocols_in(none, "tpc").expect_err("unknown").hint(), Some("did you mean tcp?"));
+        assert_eq!(protocols_in(none, "xyz").expect_err("unknown").hint(), Some("use a protocol number from 0 to 255"));
         assert_eq!(protocols_in(none, "300").expect_err("none").kind(), ErrorKind::Lookup);
     }
 
@@ -426,14 +398,5 @@ mod tests {
             serde_json::to_string(&entry("http", 80, "tcp", &["www"])).expect("JSON"),
             r#"{"name":"http","port":80,"protocol":"tcp","aliases":["www"]}"#
         );
-    }
-
-    #[test]
-    fn counts_the_letters_between_names() {
-        for (a, b, expected) in
-            [("", "", 0), ("http", "http", 0), ("htp", "http", 1), ("shs", "ssh", 2), ("", "abc", 3)]
-        {
-            assert_eq!((distance(a, b), distance(b, a)), (expected, expected), "{a} {b}");
-        }
     }
 }

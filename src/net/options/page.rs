@@ -30,7 +30,8 @@ const INTRODUCTION: &str = "\
 
 This page is written from the program's own table.
 
-An option follows the address, as in `tcp:db:5432?nodelay&keepalive=30s&rcvbuf=256K`. Sizes take K, M and G (1024
+An option follows the address, as in `tcp:db:5432?nodelay&keepalive=30s&rcvbuf=256K`; the first is begun by a `?`, the
+others by a `&`, and a shell wants the whole in quotes. Sizes take K, M and G (1024
 each). Times take us, ms, s, m and h; a bare number is in seconds. A flag alone is on; `=on`, `=yes`, `=true`, `=1` and
 `=off`, `=no`, `=false`, `=0` say so. `%26` stands for a `&`, as in any address. The name of C does as well:
 `SO_RCVBUF=256K`. What the kernel made of a value is read back and may differ from what was asked for.

@@ -179,7 +179,11 @@ impl OverStream {
     /// Whether there is nothing more to do, and with what result.
     async fn end(&mut self, source: &mut impl Source) -> Option<Result<()>> {
         let outstanding = self.progress.outstanding() > 0;
-        if self.receiving == Flow::Ended {
+        // Where no answer is expected, a peer that has ended its own half may still read.
+        let reads_on = self.config.acknowledgements == Acknowledgements::NotExpected
+            && self.trouble.is_none()
+            && (self.source == Flow::Open || self.written < self.queue.len());
+        if self.receiving == Flow::Ended && !reads_on {
             if outstanding || self.written < self.queue.len() {
                 self.progress.sent(std::mem::take(&mut self.unsent));
                 return Some(Err(match self.trouble.take() {
@@ -224,6 +228,7 @@ impl OverStream {
         let quiet = self.quiet();
         // One that takes nothing is waited for no longer than one that answers nothing.
         let waits = self.waits_for_the_end() || self.written < self.queue.len();
+        let reads = self.receiving == Flow::Open;
         let Self { stream, progress, inbox, queue, written, .. } = self;
         let (takes_more, writes) = (
             self.source == Flow::Open && self.sending == Flow::Open && queue.len() - *written < QUEUE,
@@ -236,7 +241,7 @@ impl OverStream {
         poll_fn(|cx| {
             for step in 0..3 {
                 match (turn + step) % 3 {
-                    0 => {
+                    0 if reads => {
                         if let Poll::Ready(read) = inbox.poll_read(cx, stream) {
                             return Poll::Ready(Event::Read(read));
                         }
