@@ -41,7 +41,8 @@ pub(super) fn run(args: TryArgs) -> anyhow::Result<Exit> {
     marking.extend(mark(&mut client, CLIENT, |_| ()));
     let sent = client.wait().context("wait for the client")?.success();
     // Without a message the server waits for one, and nobody will send it any more.
-    if !ends_in_time(&mut server)? {
+    let exchanged = ends_in_time(&mut server)?;
+    if !exchanged {
         server.kill().context("end the server")?;
         server.wait().context("wait for the server")?;
     }
@@ -49,8 +50,12 @@ pub(super) fn run(args: TryArgs) -> anyhow::Result<Exit> {
         let _ = side.join();
     }
     let directory = directory(&wilco);
+    let happened = match exchanged {
+        true => "That was one exchange between two processes.",
+        false => "There was no message, and so no exchange.",
+    };
     screen::print(&format!(
-        "\nThat was one exchange between two processes. By hand, in two terminals:\n\n  \
+        "\n{happened} By hand, in two terminals:\n\n  \
          {directory}server 51717\n  {directory}client localhost 51717\n"
     ))?;
     Ok(if sent { Exit::Done } else { Exit::Failed })

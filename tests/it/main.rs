@@ -17,4 +17,5 @@ mod reaching;
 mod serving;
 mod sockets;
 mod statuses;
+mod trying;
 mod tutorial;

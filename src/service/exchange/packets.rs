@@ -32,6 +32,8 @@ pub(super) struct OverPackets {
     /// The next message of the first batch.
     next: usize,
     ended: bool,
+    /// Whether receiving is tried before sending this time.
+    receives_first: bool,
     /// What was wrong with the connection, while what came before it is still read.
     trouble: Option<io::Error>,
     buffer: Vec<u8>,
@@ -57,6 +59,7 @@ impl OverPackets {
             queue: VecDeque::new(),
             next: 0,
             ended: false,
+            receives_first: true,
             trouble: None,
             buffer,
             shown: Vec::new(),
@@ -122,8 +125,11 @@ impl OverPackets {
         let may_send = self.progress.outstanding() < self.window;
         let Self { socket, progress, queue, next, buffer, .. } = self;
         let mut receiving = pin!(socket.recv(buffer));
+        // They take turns in being first, so that a peer that never stops talking does not keep the sending waiting.
+        let receives_first = self.receives_first;
+        self.receives_first = !receives_first;
         poll_fn(|cx| {
-            if let Poll::Ready(received) = receiving.as_mut().poll(cx) {
+            if receives_first && let Poll::Ready(received) = receiving.as_mut().poll(cx) {
                 return Poll::Ready(Event::Received(received));
             }
             if may_send
@@ -141,6 +147,9 @@ impl OverPackets {
             }
             if takes_more && let Poll::Ready(batch) = source.poll_next(cx) {
                 return Poll::Ready(Event::Next(batch));
+            }
+            if !receives_first && let Poll::Ready(received) = receiving.as_mut().poll(cx) {
+                return Poll::Ready(Event::Received(received));
             }
             progress.poll_overdue(cx, waits, None).map(|_| Event::Overdue)
         })

@@ -267,7 +267,7 @@ impl OverStream {
     /// When the silence after the beginning of an answer is long enough to be its end.
     fn quiet(&self) -> Option<Instant> {
         let by_silence = matches!(self.config.framing, Framing::Line | Framing::Nul | Framing::Read);
-        (by_silence && self.inbox.unfinished() > 0).then(|| self.last_read + self.config.quiet)
+        if by_silence && self.inbox.unfinished() > 0 { self.last_read.checked_add(self.config.quiet) } else { None }
     }
 
     fn enqueue(&mut self, batch: &Batch) {
