@@ -58,7 +58,17 @@ pub(super) fn start(verbosity: Verbosity) {
 /// Says that a command has failed: what, why, and what to do, in one line.
 pub(super) fn error(error: &anyhow::Error) {
     let hint = net_error(error).and_then(net::Error::hint).map(|hint| format!("; {hint}"));
-    line(&format!("{}: {error:#}{}", name(), hint.unwrap_or_default()));
+    let causes: Vec<_> = error.chain().map(described).collect();
+    line(&format!("{}: {}{}", name(), causes.join(": "), hint.unwrap_or_default()));
+}
+
+/// What one of the causes says; of the system's errors the words without the number.
+fn described(cause: &(dyn std::error::Error + 'static)) -> String {
+    let local = match cause.downcast_ref::<service::Error>() {
+        Some(service::Error::Local(error)) => Some(error),
+        _ => cause.downcast_ref::<io::Error>(),
+    };
+    local.map_or_else(|| cause.to_string(), net::plain)
 }
 
 /// The error of the socket layer that an error is, or is made from.
