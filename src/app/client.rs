@@ -115,8 +115,8 @@ impl Source for Input {
 /// Exchanges messages and answers until there are no more. A signal lets what was sent be acknowledged; a second one does not.
 async fn talk(mut exchange: Exchange, mut input: Input, signals: &mut Signals) -> anyhow::Result<Exit> {
     let screen = StandardOutput::open()?;
-    let mut end = Exit::Done;
-    let mut reader_gone = false;
+    let mut signalled = None;
+    let (mut refused, mut reader_gone) = (false, false);
     let mut answered = 0;
     loop {
         let step = tokio::select! {
@@ -124,8 +124,7 @@ async fn talk(mut exchange: Exchange, mut input: Input, signals: &mut Signals) -
             exit = signals.next() => {
                 let Summary { sent, acknowledged, refused } = exchange.summary();
                 let outstanding = sent - acknowledged - refused;
-                let again = std::mem::replace(&mut end, exit) != Exit::Done;
-                if again || outstanding == 0 {
+                if signalled.replace(exit).is_some() || outstanding == 0 {
                     return Ok(tell_interrupted(exit, &exchange));
                 }
                 report::notice(&format!("waiting for {outstanding} acknowledgements; a second signal ends at once"));
@@ -133,16 +132,21 @@ async fn talk(mut exchange: Exchange, mut input: Input, signals: &mut Signals) -
                 continue;
             }
         };
-        let step = match step {
+        let step = match (step, signalled) {
             // What the signal cut short is no failure of the connection.
-            Err(_) if end != Exit::Done => return Ok(tell_interrupted(end, &exchange)),
-            step => step?,
+            (Err(_), Some(exit)) => return Ok(tell_interrupted(exit, &exchange)),
+            (step, _) => step?,
         };
         if step == Step::Done {
             break;
         }
         let mut scratch = Vec::new();
-        match screen.show(exchange.answers().displayed(&mut scratch)).await {
+        let shown = tokio::select! {
+            shown = screen.show(exchange.answers().displayed(&mut scratch)) => shown,
+            // Whoever does not read what is shown does not keep the program from ending.
+            exit = signals.next() => return Ok(tell_interrupted(exit, &exchange)),
+        };
+        match shown {
             // What counts is that they came; a reader that has gone has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => reader_gone = true,
             shown if !reader_gone => shown.context("standard output")?,
@@ -151,7 +155,7 @@ async fn talk(mut exchange: Exchange, mut input: Input, signals: &mut Signals) -
         if let Some(prompt) = &input.prompt {
             if let Some((_, reason)) = exchange.take_refusal() {
                 report::notice(&format!("refused: {reason}"));
-                end = Exit::Refused;
+                refused = true;
             }
             let Summary { acknowledged, refused, .. } = exchange.summary();
             for _ in answered..acknowledged + refused {
@@ -167,7 +171,7 @@ async fn talk(mut exchange: Exchange, mut input: Input, signals: &mut Signals) -
     let summary = exchange.summary();
     exchange.close().await?;
     tracing::info!("{} of {} messages acknowledged", summary.acknowledged, summary.sent);
-    Ok(end)
+    Ok(signalled.unwrap_or(if refused { Exit::Refused } else { Exit::Done }))
 }
 
 fn tell_interrupted(exit: Exit, exchange: &Exchange) -> Exit {

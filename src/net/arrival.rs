@@ -72,3 +72,8 @@ pub(super) fn answer(socket: &socket2::Socket, bytes: &[u8], to: SocketAddr, arr
         Info::V6(info) => send(ControlMessage::Ipv6PacketInfo(&libc::in6_pktinfo { ipi6_ifindex: 0, ..info })),
     }
 }
+
+/// Whether a datagram could not be sent because its source is no address to send from.
+pub(super) fn is_no_source(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENETUNREACH | libc::EADDRNOTAVAIL))
+}

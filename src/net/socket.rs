@@ -204,9 +204,15 @@ impl Socket {
     /// # Errors
     /// As for [`Socket::send_to`]; `WouldBlock` if there is no room.
     pub fn try_send_to(&self, bytes: &[u8], addr: &Addr, arrival: Option<Arrival>) -> io::Result<usize> {
-        let sent = uninterrupted(|| match (addr, arrival) {
-            (Addr::Inet(to), Some(arrival)) => arrival::answer(self.raw(), bytes, *to, arrival),
-            _ => self.raw().send_to_with_flags(bytes, &addr.to_kernel()?, libc::MSG_NOSIGNAL),
+        let sent = uninterrupted(|| {
+            if let (Addr::Inet(to), Some(arrival)) = (addr, arrival) {
+                match arrival::answer(self.raw(), bytes, *to, arrival) {
+                    // What came to a broadcast address cannot be answered from there.
+                    Err(error) if arrival::is_no_source(&error) => {}
+                    sent => return sent,
+                }
+            }
+            self.raw().send_to_with_flags(bytes, &addr.to_kernel()?, libc::MSG_NOSIGNAL)
         });
         trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent)
     }

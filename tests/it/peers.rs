@@ -155,3 +155,36 @@ fn without_acknowledgements_an_orderly_end_is_success_and_a_reset_is_not() {
     expect_error(&done, 4, &["has not ended"]);
     serving.thread().unpark();
 }
+
+#[test]
+fn without_acknowledgements_answers_are_shown_and_change_nothing() {
+    let server = Launch::server(["-k", "127.0.0.1:0"]).start();
+    let done = client(&server.port(), &["--no-ack", "-m", "one", "-m", "two"]).finish();
+    expect_success(&done);
+    assert_eq!(done.stdout, "I got your message\n".repeat(2));
+    let (port, serving) = peer(|mut stream| {
+        read_line(&mut stream);
+        stream.write_all(b"ok\n").expect("answer");
+        std::thread::park_timeout(std::time::Duration::from_secs(20));
+    });
+    let done = client(&port, &["--no-ack", "-m", "one", "-m", "two", "--timeout", "300ms"]).finish();
+    assert_eq!((done.status.code(), done.stdout.as_str()), (Some(4), "ok\n"), "{}", done.report());
+    assert!(done.stderr.contains("has not ended"), "{}", done.report());
+    serving.thread().unpark();
+}
+
+#[test]
+fn a_client_whose_output_nobody_reads_can_be_ended() {
+    let (port, _serving) =
+        peer(|mut stream| while stream.write_all(&[b'y'; 1000]).and_then(|()| stream.write_all(b"\n")).is_ok() {});
+    // The reader of its output is there and reads nothing.
+    let directory = tempfile::tempdir().expect("make a temporary directory");
+    let path = directory.path().join("output");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("make a pipe with a name");
+    let _output = std::fs::File::options().read(true).write(true).open(&path).expect("open the pipe with a name");
+    let arguments = ["-c", "exec \"$0\" 127.0.0.1 \"$1\" --trace >output", env!("CARGO_BIN_EXE_client"), &port];
+    let client = Launch::command("bash", arguments).directory(directory.path()).start();
+    client.wait_for_stderr("recv(");
+    client.signal(nix::sys::signal::Signal::SIGTERM);
+    crate::harness::expect_signal(&client.wait(), nix::sys::signal::Signal::SIGTERM);
+}

@@ -181,7 +181,7 @@ impl OverStream {
         let outstanding = self.progress.outstanding() > 0;
         // Where no answer is expected, a peer that has ended its own half may still read.
         let reads_on = self.config.acknowledgements == Acknowledgements::NotExpected
-            && self.trouble.is_none()
+            && self.sending == Flow::Open
             && (self.source == Flow::Open || self.written < self.queue.len());
         if self.receiving == Flow::Ended && !reads_on {
             if outstanding || self.written < self.queue.len() {
@@ -231,7 +231,8 @@ impl OverStream {
         let reads = self.receiving == Flow::Open;
         let Self { stream, progress, inbox, queue, written, .. } = self;
         let (takes_more, writes) = (
-            self.source == Flow::Open && self.sending == Flow::Open && queue.len() - *written < QUEUE,
+            // Also when nothing can be sent any more: only the source can say that there is nothing to send.
+            self.source == Flow::Open && self.trouble.is_none() && queue.len() - *written < QUEUE,
             self.sending == Flow::Open && *written < queue.len(),
         );
         // They take turns in being first: neither a peer that never stops talking nor a source that never ends keeps the
