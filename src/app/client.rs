@@ -52,10 +52,10 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
             if let Some(peer) = connection.socket().and_then(|socket| socket.peer_addr().ok()) {
                 tracing::info!("connected to {peer}");
             }
-            Ok(connection)
+            Ok::<_, Error>(connection)
         };
         let connection = tokio::select! {
-            connection = connecting => connection.map_err(|error: Error| error)?,
+            connection = connecting => connection?,
             exit = signals.next() => return Ok(exit),
         };
         let input = Input::open(&args)?;

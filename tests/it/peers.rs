@@ -121,15 +121,16 @@ fn an_answer_without_end_is_waited_for_no_longer_than_any() {
 
 #[test]
 fn one_that_takes_nothing_is_not_waited_for_for_ever() {
-    let (port, _serving) = peer(|mut stream| {
+    let (given_up, wait) = std::sync::mpsc::channel::<()>();
+    let (port, _serving) = peer(move |stream| {
         socket2::SockRef::from(&stream).set_recv_buffer_size(4096).expect("a small buffer");
-        // It reads only when the client has given up.
-        std::thread::sleep(std::time::Duration::from_secs(1));
-        let _ = stream.read_to_end(&mut Vec::new());
+        // The connection is held, and never read, until the client has given up.
+        let _ = wait.recv();
     });
     let mut client = client(&port, &["--timeout", "300ms"]);
     client.send("a line that nobody reads\n".repeat(400_000));
     let done = client.wait();
+    drop(given_up);
     assert_eq!(done.status.code(), Some(4), "{}", done.report());
 }
 

@@ -54,20 +54,19 @@ pub(super) async fn serve(setting: &Setting, socket: &PacketSocket, one: bool, s
         };
         talk.had_message = true;
         let peer = Peer { addr: from };
-        if let Some(answer) = answer_packet(setting, &buffer, packet, &peer, &mut outcomes).await {
-            talk.messages += u64::from(answer.counts);
-            match answer.bytes {
-                Some(_) if !peer.addr.is_named() && !told_unnamed => {
-                    tracing::warn!("a client without a name has sent a message: it cannot get an answer");
-                    told_unnamed = true;
-                }
-                Some(bytes) if peer.addr.is_named() => {
-                    if let Err(error) = socket.try_send_to(&bytes, &peer.addr, arrival) {
-                        tracing::warn!("{peer}: the answer could not be sent: {}", plain(&error));
-                    }
-                }
-                _ => {}
+        let answer = answer_packet(setting, &buffer, packet, &peer, &mut outcomes).await;
+        talk.messages += u64::from(answer.counts);
+        match answer.bytes {
+            Some(_) if !peer.addr.is_named() && !told_unnamed => {
+                tracing::warn!("a client without a name has sent a message: it cannot get an answer");
+                told_unnamed = true;
             }
+            Some(bytes) if peer.addr.is_named() => {
+                if let Err(error) = socket.try_send_to(&bytes, &peer.addr, arrival) {
+                    tracing::warn!("{peer}: the answer could not be sent: {}", plain(&error));
+                }
+            }
+            _ => {}
         }
         if one && *first.get_or_insert_with(|| peer.addr.clone()) == peer.addr {
             silence.as_mut().reset(Instant::now() + SILENCE);

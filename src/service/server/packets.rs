@@ -36,7 +36,7 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
             }
         };
         talk.had_message = true;
-        let Some(answer) = answer_packet(setting, &buffer, packet, peer, &mut outcomes).await else { break };
+        let answer = answer_packet(setting, &buffer, packet, peer, &mut outcomes).await;
         talk.messages += u64::from(answer.counts);
         if let Some(bytes) = &answer.bytes
             && let Err(error) = socket.send(bytes).await
@@ -75,7 +75,7 @@ pub(super) async fn answer_packet(
     packet: Packet,
     peer: &Peer,
     outcomes: &mut Vec<Outcome>,
-) -> Option<Answer> {
+) -> Answer {
     outcomes.clear();
     let refusal = |reason: &str| {
         tracing::warn!("{peer}: refused: {reason}");
@@ -84,19 +84,19 @@ pub(super) async fn answer_packet(
     let limit = if setting.max_message == 0 { usize::MAX } else { setting.max_message };
     if packet.is_cut() || packet.sent > limit {
         let limit = limit.min(buffer.len());
-        return Some(refusal(&wire::Error::TooLong { limit }.to_string()));
+        return refusal(&wire::Error::TooLong { limit }.to_string());
     }
     let span = [Span { start: 0, end: packet.length }];
     setting.handler.handle(Messages::of_packets(buffer, &span), peer, outcomes).await;
     check_outcomes(outcomes, 1);
-    match outcomes.pop()? {
-        Outcome::Done => Some(Answer { bytes: setting.packet_acknowledgement.clone(), counts: true, goes_on: true }),
-        Outcome::Reply(reply) => Some(Answer { bytes: Some(reply), counts: true, goes_on: true }),
-        Outcome::Refuse(reason) => Some(refusal(&reason)),
+    match outcomes.remove(0) {
+        Outcome::Done => Answer { bytes: setting.packet_acknowledgement.clone(), counts: true, goes_on: true },
+        Outcome::Reply(reply) => Answer { bytes: Some(reply), counts: true, goes_on: true },
+        Outcome::Refuse(reason) => refusal(&reason),
         Outcome::Retry(reason) => {
             tracing::info!("{peer}: not acknowledged: {reason}");
             let words = format!("{}\n", wire::plain::not_now(&reason));
-            Some(Answer { bytes: Some(words.into()), counts: false, goes_on: false })
+            Answer { bytes: Some(words.into()), counts: false, goes_on: false }
         }
     }
 }

@@ -101,6 +101,7 @@ pub(super) async fn unless_idle<T>(
 
 /// Makes the outcomes as many as the messages: what a handler has said nothing of was not done.
 pub(super) fn check_outcomes(outcomes: &mut Vec<Outcome>, messages: usize) {
+    // After one that was put off the others need not be handled.
     let ends_early = matches!(outcomes.last(), Some(Outcome::Retry(_))) && outcomes.len() < messages;
     if outcomes.len() != messages && !ends_early {
         outcomes.truncate(messages);
