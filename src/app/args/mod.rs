@@ -1,0 +1,109 @@
+//! The arguments of every command, one file a command.
+//!
+//! Apart from the commands, so that help, completions and manual pages are made from the same definitions; nothing below this
+//! layer knows how they were given.
+
+mod addresses;
+mod client;
+mod common;
+mod lookup;
+mod server;
+mod value;
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+pub(super) use addresses::{client_endpoints, server_endpoints};
+pub(super) use client::ClientArgs;
+pub(super) use common::Common;
+pub(super) use lookup::{Lookup, LookupArgs};
+pub(super) use server::ServerArgs;
+
+use super::{Exit, Program};
+
+/// A client and a server for every kind of socket, where delivered means acknowledged.
+#[derive(Debug, Parser)]
+#[command(name = "wilco", version, arg_required_else_help = false, disable_help_subcommand = true)]
+pub(super) struct Wilco {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Receive messages: display each and acknowledge it
+    Server(ServerArgs),
+    /// Send messages and show their acknowledgements
+    Client(ClientArgs),
+    /// Ask for hosts, services, protocols, networks, DNS records, or what the kernel tells of a socket
+    Lookup(LookupArgs),
+    /// See the exchange: a server and a client in this terminal
+    Try(TryArgs),
+    /// Print the completions for a shell
+    Completions(CompletionsArgs),
+    /// Write the manual pages into a directory
+    Man(ManArgs),
+}
+
+/// See the exchange: a server on a free port and a client at its prompt, in this terminal.
+///
+/// With standard input not a terminal the message is taken from there.
+#[derive(Args, Debug)]
+pub(super) struct TryArgs {
+    /// Show each socket call of both
+    #[arg(long)]
+    pub(super) trace: bool,
+}
+
+/// Print the completions for a shell.
+#[derive(Args, Debug)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// Write the manual pages into a directory.
+#[derive(Args, Debug)]
+pub(super) struct ManArgs {
+    /// The directory, which is made if it is not there
+    pub(super) directory: PathBuf,
+}
+
+/// The definition of a program's arguments.
+pub(super) fn definition(program: Program) -> clap::Command {
+    // Of an option that is given twice the last counts, so that an alias can be overruled.
+    match program {
+        Program::Wilco => Wilco::command().mut_subcommands(|command| command.args_override_self(true)),
+        Program::Server => of_command::<ServerArgs>("server"),
+        Program::Client => of_command::<ClientArgs>("client"),
+    }
+}
+
+/// How a program is called, in a line.
+pub(super) fn synopsis(program: Program) -> &'static str {
+    match program {
+        Program::Wilco => "wilco COMMAND [OPTIONS]: server, client, lookup, try, completions, man",
+        Program::Server => "server PORT, or server ADDRESS...",
+        Program::Client => "client HOST PORT, or client ADDRESS...",
+    }
+}
+
+/// What is missing where nothing was given.
+pub(super) fn missing(program: Program) -> &'static str {
+    match program {
+        // clap says which of the command's it is.
+        Program::Wilco => "",
+        Program::Server => "a port or an address to listen on is missing",
+        Program::Client => "a host and a port, or an address, to connect to is missing",
+    }
+}
+
+fn exit_statuses() -> String {
+    let lines = Exit::ALL.iter().map(|(_, number, meaning)| format!("  {number}  {meaning}\n"));
+    format!("Exit status:\n{}", lines.collect::<String>())
+}
+
+fn of_command<A: Args>(name: &'static str) -> clap::Command {
+    A::augment_args(clap::Command::new(name).args_override_self(true).bin_name(name).version(env!("CARGO_PKG_VERSION")))
+}
