@@ -6,7 +6,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::net::Addr;
+use crate::net::attributes::Credentials;
+use crate::net::{Addr, Socket};
 use crate::wire::{Framing, Span};
 
 /// The messages of one read, borrowed from the buffer that they were read into.
@@ -96,6 +97,17 @@ impl Batch {
 pub struct Peer {
     /// The peer's address; a Unix client often has none.
     pub addr: Addr,
+    /// The address of this end that it has reached, where the kernel tells.
+    pub local: Option<Addr>,
+    /// The process at the other end of a Unix connection, and its user.
+    pub credentials: Option<Credentials>,
+}
+
+impl Peer {
+    /// The peer of a connection.
+    pub fn of(socket: &Socket, addr: Addr) -> Self {
+        Self { addr, local: socket.local_addr().ok(), credentials: socket.peer_credentials() }
+    }
 }
 
 impl fmt::Display for Peer {

@@ -231,8 +231,8 @@ fn is_bound(addr: &Addr) -> bool {
     }
 }
 
-/// None where there is no peer, or none that this process can see.
-fn credentials(fd: BorrowedFd<'_>) -> Option<Credentials> {
+/// The process at the other end of a Unix connection; none where there is no peer, or none that this process can see.
+pub(super) fn credentials(fd: BorrowedFd<'_>) -> Option<Credentials> {
     let mut bytes = [0; 12];
     let length = sys::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut bytes).ok()?;
     let word = |at| Some(u32::from_ne_bytes(*bytes.get(at..length)?.first_chunk()?));

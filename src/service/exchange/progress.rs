@@ -2,14 +2,13 @@
 //!
 //! Apart from the two ways of moving bytes, which count alike.
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use crate::service::alarm::Alarm;
 use crate::service::error::Why;
 use crate::service::{Acknowledgements, ClientConfig, Error, Messages, Result};
 use crate::wire::Span;
@@ -36,8 +35,7 @@ pub(super) struct Progress {
     awaited: Acknowledgements,
     timeout: Duration,
     last: Instant,
-    /// Made when it is first needed: an exchange may be made outside a runtime.
-    alarm: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 impl Progress {
@@ -50,7 +48,7 @@ impl Progress {
             awaited: config.acknowledgements,
             timeout: config.timeout,
             last: Instant::now(),
-            alarm: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -162,15 +160,7 @@ impl Progress {
             if overdue.is_some_and(|overdue| overdue <= now) {
                 return Poll::Ready(Overdue::Answer);
             }
-            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
-            // It is set anew only when it would ring too late, or has rung too early: not at each answer.
-            if alarm.is_elapsed() || alarm.deadline() > due {
-                alarm.as_mut().reset(due);
-            }
-            match alarm.as_mut().poll(cx) {
-                Poll::Ready(()) => {}
-                Poll::Pending => return Poll::Pending,
-            }
+            ready!(self.alarm.poll(cx, Some(due)));
         }
     }
 

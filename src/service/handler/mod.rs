@@ -5,9 +5,12 @@ use std::pin::Pin;
 
 use super::{Messages, Outcome, Peer};
 
+mod connection;
 mod display;
 mod reply;
 
+pub(super) use connection::CLOSE_TIMEOUT;
+pub use connection::{ConnectionHandler, Terms};
 pub use display::{Display, Screen};
 pub use reply::Reply;
 

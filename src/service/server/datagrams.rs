@@ -11,9 +11,9 @@ use nix::errno::Errno;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::packets::{answer_packet, packet_buffer};
-use super::setting::{Setting, Stop, Talk, unless_idle};
+use super::setting::Setting;
 use crate::net::{Addr, PacketSocket, plain};
-use crate::service::Peer;
+use crate::service::{Conversation, Peer};
 
 /// How long the peer of the one conversation must be silent for it to be over: datagrams have no end of their own.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -25,24 +25,23 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// The socket cannot be used any more.
-pub(super) async fn serve(setting: &Setting, socket: &PacketSocket, one: bool, stop: &Stop) -> io::Result<Talk> {
-    let mut talk = Talk::default();
-    let mut stopped = pin!(stop.clone().wait());
+pub(super) async fn serve(setting: &Setting, socket: &PacketSocket, one: bool) -> io::Result<Conversation> {
+    let mut had = Conversation::default();
     let mut silence = pin!(sleep_until(Instant::now()));
     let mut first: Option<Addr> = None;
     let mut told_unnamed = false;
+    let local = socket.socket().local_addr().ok();
     let mut buffer = vec![0; packet_buffer(setting.max_message)];
     let mut outcomes = Vec::new();
     loop {
-        let stopping = stop.is_set();
+        let receiving = socket.recv_arrival(&mut buffer);
         let received = tokio::select! {
             biased;
-            received = unless_idle(socket.recv_arrival(&mut buffer), stopping, || socket.socket().has_input()) => received,
-            () = &mut stopped, if !stopping => continue,
-            () = &mut silence, if first.is_some() => return Ok(talk),
+            received = setting.terms.stop.unless_idle(receiving, || socket.socket().has_input()) => received,
+            () = &mut silence, if first.is_some() => return Ok(had),
         };
         let (packet, from, arrival) = match received {
-            None => return Ok(talk),
+            None => return Ok(had),
             Some(Ok(received)) => received,
             Some(Err(error)) if is_final(&error) => return Err(error),
             Some(Err(error)) => {
@@ -52,10 +51,10 @@ pub(super) async fn serve(setting: &Setting, socket: &PacketSocket, one: bool, s
                 continue;
             }
         };
-        talk.had_message = true;
-        let peer = Peer { addr: from };
+        had.had_message = true;
+        let peer = Peer { addr: from, local: local.clone(), credentials: None };
         let answer = answer_packet(setting, &buffer, packet, &peer, &mut outcomes).await;
-        talk.messages += u64::from(answer.counts);
+        had.messages += u64::from(answer.counts);
         match answer.bytes {
             Some(_) if !peer.addr.is_named() && !told_unnamed => {
                 tracing::warn!("a client without a name has sent a message: it cannot get an answer");

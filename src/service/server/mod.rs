@@ -2,9 +2,12 @@
 //!
 //! Apart from the conversations themselves, one file for each interface: here is only who is served when, and when it ends.
 
+mod accept;
 mod config;
 mod datagrams;
 mod packets;
+mod patience;
+mod refusal;
 mod setting;
 mod stream;
 
@@ -13,28 +16,21 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use nix::errno::Errno;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::{Handler, Peer};
-use crate::net::{BACKLOG, Connection, Incoming, Listener, PacketSocket, plain};
+use super::{ConnectionHandler, Conversation, Handler, Peer, Stop};
+use crate::net::{Connection, Incoming, Listener, PacketSocket};
 
-pub use config::{Conversations, DRAIN_TIMEOUT, ServerConfig};
-use setting::{Setting, Stop, Talk, unless_idle};
-
-/// The pause after an accept that failed for want of descriptors or memory: at first, and at the most.
-const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-
-/// How often a failing accept is told of at the most.
-const ACCEPT_TELL: Duration = Duration::from_secs(10);
+pub use config::{Conversations, DRAIN_TIMEOUT, IDLE_TIMEOUT, LEAST_RATE, ServerConfig, WRITE_TIMEOUT};
+use setting::Setting;
 
 /// A server: a handler, and how it is reached by messages.
 pub struct Server {
     handler: Arc<dyn Handler>,
+    connections: Option<Arc<dyn ConnectionHandler>>,
     config: ServerConfig,
 }
 
@@ -52,7 +48,13 @@ pub struct Served {
 impl Server {
     /// A server with a handler for its messages.
     pub fn new(handler: impl Handler + 'static, config: ServerConfig) -> Self {
-        Self { handler: Arc::new(handler), config }
+        Self { handler: Arc::new(handler), connections: None, config }
+    }
+
+    /// Gives whole connections to a handler of their own. Datagrams, which have none, stay messages.
+    #[must_use]
+    pub fn with_connections(self, handler: impl ConnectionHandler + 'static) -> Self {
+        Self { connections: Some(Arc::new(handler)), ..self }
     }
 
     /// Serves on all listeners until `stop` completes, or the one conversation is over. Then nothing new is accepted;
@@ -61,11 +63,11 @@ impl Server {
     /// # Errors
     /// A socket for datagrams cannot be used any more. A failing peer or accept never ends the server.
     pub async fn serve(self, listeners: Vec<Listener>, stop: impl Future<Output = ()>) -> io::Result<Served> {
-        let (stopping, stopped) = watch::channel(false);
+        let (stopper, stopped) = Stop::new();
         let shared = Arc::new(Shared {
-            setting: Setting::new(self.handler, &self.config),
+            setting: Setting::new(self.handler, &self.config, stopped),
+            connections: self.connections,
             conversations: self.config.conversations,
-            stop: Stop(stopped),
             served: Counts::default(),
             over: Notify::new(),
         });
@@ -91,7 +93,7 @@ impl Server {
                 else => break Ok(()),
             }
         };
-        stopping.send_replace(true);
+        stopper.stop();
         // What is not over by then is cut off when the tasks are dropped.
         let _ = timeout(self.config.drain_timeout, async { while tasks.join_next().await.is_some() {} }).await;
         result.map(|()| shared.served.sum())
@@ -101,8 +103,8 @@ impl Server {
 /// What the tasks of a server have in common.
 struct Shared {
     setting: Setting,
+    connections: Option<Arc<dyn ConnectionHandler>>,
     conversations: Conversations,
-    stop: Stop,
     served: Counts,
     /// Told when the one conversation is over.
     over: Notify,
@@ -127,64 +129,29 @@ impl Counts {
 
 impl Shared {
     async fn accept(self: Arc<Self>, listener: Listener) -> io::Result<()> {
-        let mut talking = JoinSet::new();
-        let mut trouble = AcceptTrouble::default();
-        let mut stopped = pin!(self.stop.clone().wait());
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = &mut stopped => break,
-                Some(_) = talking.join_next() => match self.is_over() {
-                    true => break,
-                    false => continue,
-                },
-                // The one conversation is had with one client at a time, so that it is clear which was the first.
-                accepted = listener.accept(), if self.conversations == Conversations::Many || talking.is_empty() => accepted,
-            };
-            match accepted {
-                Ok(incoming) => {
-                    trouble.is_over();
-                    talking.spawn(self.clone().talk(incoming));
-                }
-                Err(error) if is_about_the_peer(&error) => tracing::debug!("accept: {}", plain(&error)),
-                Err(error) => tokio::select! {
-                    () = &mut stopped => break,
-                    () = trouble.pause(&error) => {}
-                },
-            }
-        }
-        // Whoever had connected by then is served; whoever comes now is refused at once.
-        for _ in 0..BACKLOG {
-            match unless_idle(listener.accept(), true, || listener.has_input()).await {
-                Some(Ok(incoming)) if self.conversations == Conversations::Many => {
-                    talking.spawn(self.clone().talk(incoming));
-                }
-                Some(Err(error)) if is_about_the_peer(&error) => {}
-                _ => break,
-            }
-        }
-        drop(listener);
-        while talking.join_next().await.is_some() {}
+        accept::serve(self, listener).await;
         Ok(())
     }
 
-    async fn talk(self: Arc<Self>, incoming: Incoming) {
-        let peer = Peer { addr: incoming.peer.clone() };
+    /// Has the conversation with a client that was let in.
+    async fn converse(self: Arc<Self>, incoming: Incoming, peer: Peer) {
         tracing::info!("{peer}: connected");
         self.served.open.fetch_add(1, Ordering::Relaxed);
-        let talk = match Connection::from(incoming) {
-            Connection::Stream(stream) => stream::converse(&self.setting, stream, &peer, &self.stop).await,
-            Connection::Packets(packets) => packets::converse(&self.setting, &packets, &peer, &self.stop).await,
+        let setting = &self.setting;
+        let had = match (Connection::from(incoming), &self.connections) {
+            (connection, Some(handler)) => handler.converse(connection, &peer, &setting.terms).await,
+            (Connection::Stream(stream), None) => stream::converse(setting, stream, &peer).await,
+            (Connection::Packets(packets), None) => packets::converse(setting, &packets, &peer).await,
         };
         self.served.open.fetch_sub(1, Ordering::Relaxed);
-        tracing::info!("{peer}: {talk}");
-        self.note(&talk);
+        tracing::info!("{peer}: {had}");
+        self.note(&had);
     }
 
     async fn datagrams(self: Arc<Self>, socket: PacketSocket) -> io::Result<()> {
         let one = self.conversations == Conversations::One;
-        let talk = datagrams::serve(&self.setting, &socket, one, &self.stop).await?;
-        self.note(&talk);
+        let had = datagrams::serve(&self.setting, &socket, one).await?;
+        self.note(&had);
         Ok(())
     }
 
@@ -193,53 +160,11 @@ impl Shared {
         self.conversations == Conversations::One && self.served.conversations.load(Ordering::Relaxed) > 0
     }
 
-    fn note(&self, talk: &Talk) {
-        self.served.messages.fetch_add(talk.messages, Ordering::Relaxed);
-        self.served.conversations.fetch_add(u64::from(talk.had_message), Ordering::Relaxed);
-        if talk.had_message && self.conversations == Conversations::One {
+    fn note(&self, had: &Conversation) {
+        self.served.messages.fetch_add(had.messages, Ordering::Relaxed);
+        self.served.conversations.fetch_add(u64::from(had.had_message), Ordering::Relaxed);
+        if had.had_message && self.conversations == Conversations::One {
             self.over.notify_one();
         }
     }
-}
-
-/// Accepting that fails for want of descriptors or memory: it is tried again after ever longer pauses, and said now and then.
-#[derive(Default)]
-struct AcceptTrouble {
-    pause: Option<Duration>,
-    told: Option<Instant>,
-}
-
-impl AcceptTrouble {
-    fn is_over(&mut self) {
-        self.pause = None;
-    }
-
-    async fn pause(&mut self, error: &io::Error) {
-        if self.told.is_none_or(|told| told.elapsed() > ACCEPT_TELL) {
-            tracing::warn!("accept: {}; clients wait until it succeeds", plain(error));
-            self.told = Some(Instant::now());
-        }
-        let pause = self.pause.map_or(ACCEPT_PAUSE.0, |pause| (pause * 2).min(ACCEPT_PAUSE.1));
-        self.pause = Some(pause);
-        tokio::time::sleep(pause).await;
-    }
-}
-
-/// Whether an accept failed because of the connection that was to be accepted (accept(2), "Error handling").
-fn is_about_the_peer(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error().map(Errno::from_raw),
-        Some(
-            Errno::ECONNABORTED
-                | Errno::ENETDOWN
-                | Errno::EPROTO
-                | Errno::ENOPROTOOPT
-                | Errno::EHOSTDOWN
-                | Errno::ENONET
-                | Errno::EHOSTUNREACH
-                | Errno::EOPNOTSUPP
-                | Errno::ENETUNREACH
-                | Errno::EPERM
-        )
-    )
 }

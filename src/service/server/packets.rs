@@ -3,59 +3,52 @@
 //! Apart from streams: a packet is a message, its answer a packet, and nothing needs framing.
 
 use std::net::Shutdown;
-use std::pin::pin;
 
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::setting::{CLOSE_TIMEOUT, Setting, Stop, Talk, check_outcomes, unless_idle};
+use super::setting::{Setting, check_outcomes};
 use crate::net::{Packet, PacketSocket, plain};
-use crate::service::{Messages, Outcome, Peer, READ_SIZE};
+use crate::service::handler::CLOSE_TIMEOUT;
+use crate::service::{Conversation, Messages, Outcome, Peer, READ_SIZE};
 use crate::wire::{self, Span};
 
 /// Serves one connection of sequenced packets until the peer has ended it or the server is to stop.
-pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Peer, stop: &Stop) -> Talk {
-    let mut talk = Talk::default();
-    let mut stopped = pin!(stop.clone().wait());
+pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Peer) -> Conversation {
+    let mut had = Conversation::default();
     let mut buffer = vec![0; packet_buffer(setting.max_message)];
     let mut outcomes = Vec::new();
     loop {
-        let stopping = stop.is_set();
-        let received = tokio::select! {
-            biased;
-            received = unless_idle(socket.recv(&mut buffer), stopping, || socket.socket().has_input()) => received,
-            () = &mut stopped, if !stopping => continue,
-        };
-        let packet = match received {
+        let packet = match setting.terms.input(socket.recv(&mut buffer), || socket.socket().has_input()).await {
             // A packet of no bytes is the end of the connection.
-            None | Some(Ok(Packet { sent: 0, .. })) => break,
-            Some(Ok(packet)) => packet,
-            Some(Err(error)) => {
-                talk.trouble = Some(plain(&error));
+            Ok(None | Some(Packet { sent: 0, .. })) => break,
+            Ok(Some(packet)) => packet,
+            Err(error) => {
+                had.trouble = Some(plain(&error));
                 break;
             }
         };
-        talk.had_message = true;
+        had.had_message = true;
         let answer = answer_packet(setting, &buffer, packet, peer, &mut outcomes).await;
-        talk.messages += u64::from(answer.counts);
+        had.messages += u64::from(answer.counts);
         if let Some(bytes) = &answer.bytes
             && let Err(error) = socket.send(bytes).await
         {
-            talk.trouble = Some(plain(&error));
+            had.trouble = Some(plain(&error));
             break;
         }
         if !answer.goes_on {
             break;
         }
     }
-    if let Some(trouble) = &talk.trouble {
+    if let Some(trouble) = &had.trouble {
         tracing::warn!("{peer}: {trouble}");
     }
     // What is unread when the socket is closed would become a reset, and destroy answers that the peer has not read yet.
     let _ = socket.socket().shutdown(Shutdown::Write);
     let rest = async { while socket.recv(&mut buffer).await.is_ok_and(|packet| packet.sent > 0) {} };
     let _ = timeout(CLOSE_TIMEOUT, rest).await;
-    talk
+    had
 }
 
 /// What a packet is answered with.
