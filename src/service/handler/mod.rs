@@ -39,6 +39,12 @@ pub trait Handler: Send + Sync {
         peer: &'a Peer,
         outcomes: &'a mut Vec<Outcome>,
     ) -> BoxFuture<'a, ()>;
+
+    /// Whether handling a message may take long, as running a program does. Datagrams of different peers are then handled at
+    /// the same time, those of one peer in their order; else they wait for each other.
+    fn takes_long(&self) -> bool {
+        false
+    }
 }
 
 impl<F: Fn(&[u8], &Peer) -> Outcome + Send + Sync> Handler for F {
