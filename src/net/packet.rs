@@ -48,6 +48,12 @@ impl PacketSocket {
         Ok(Packet::new(sent, buffer.len()))
     }
 
+    /// [`PacketSocket::recv`] for those who poll: wakes the last task that asked.
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Packet>> {
+        let received = self.socket.poll_recv_packet(cx, buffer);
+        received.map_ok(|sent| Packet::new(sent, buffer.len()))
+    }
+
     /// Receives a packet from anyone.
     ///
     /// # Errors

@@ -168,6 +168,13 @@ impl Socket {
         trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received)
     }
 
+    /// [`Socket::recv_packet`] for those who poll: wakes the last task that asked.
+    pub fn poll_recv_packet(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let receive = |socket: &socket2::Socket| socket.recv_with_flags(sys::uninit(buffer), libc::MSG_TRUNC);
+        let received = ready!(self.poll_read_io(cx, receive));
+        Poll::Ready(trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received))
+    }
+
     /// Receives one packet and says whom it is from and, where the kernel tells, which of this machine's addresses it came
     /// to. The length is as for [`Socket::recv_packet`].
     ///

@@ -34,7 +34,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Workspace {
     /// What was read; the first `filled` bytes count.
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
     filled: usize,
     /// The messages found in it.
     spans: Vec<Span>,
@@ -45,7 +45,7 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    fn take() -> Box<Self> {
+    pub(super) fn take() -> Box<Self> {
         SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
             Box::new(Self {
                 input: vec![0; READ_SIZE],
@@ -57,7 +57,7 @@ impl Workspace {
         })
     }
 
-    fn give_back(mut self: Box<Self>) {
+    pub(super) fn give_back(mut self: Box<Self>) {
         // One that grew for a long message is not worth keeping.
         if self.input.len() == READ_SIZE && self.output.capacity() <= MOST_ANSWERS {
             self.filled = 0;

@@ -53,8 +53,7 @@ impl Terms {
                 Poll::Pending => {
                     // Only a peer that is slow costs a look at the clock.
                     due = due.or_else(|| Instant::now().checked_add(self.write_timeout?));
-                    let late = || io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing");
-                    alarm.poll(cx, due).map(|()| Err(late()))
+                    alarm.poll(cx, due).map(|()| Err(reads_nothing()))
                 }
             })
             .await?;
@@ -87,10 +86,25 @@ impl Terms {
         came.transpose()
     }
 
+    /// Waits for a write for as long as the peer may take nothing.
+    ///
+    /// # Errors
+    /// As the write has them; `TimedOut` if the peer reads nothing.
+    pub async fn written<T>(&self, write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        match self.write_timeout {
+            None => write.await,
+            Some(limit) => timeout(limit, write).await.unwrap_or_else(|_| Err(reads_nothing())),
+        }
+    }
+
     /// Closes a stream so that the peer reads all that was written: ends the sending, and reads at most `limit` bytes of what
     /// still comes, for a short time.
     pub async fn close(&self, stream: Stream, limit: usize) {
         // If the peer has gone there is nothing to wait for, and nothing to be said about it.
         let _ = timeout(CLOSE_TIMEOUT, stream.close(limit)).await;
     }
+}
+
+fn reads_nothing() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")
 }

@@ -5,15 +5,17 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::lanes::Lanes;
 use super::packets::{answer_packet, packet_buffer};
-use super::setting::Setting;
-use crate::net::{Addr, PacketSocket, plain};
-use crate::service::{Conversation, Peer};
+use super::{Conversations, Shared};
+use crate::net::{Addr, Arrival, Packet, PacketSocket, plain};
+use crate::service::{Conversation, Outcome, Peer};
 
 /// How long the peer of the one conversation must be silent for it to be over: datagrams have no end of their own.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -21,16 +23,19 @@ const SILENCE: Duration = Duration::from_millis(500);
 /// The pause after a failure to receive that passes, such as want of memory.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Serves datagrams until the server is to stop; or, for `one` conversation, until its peer is silent.
+/// Serves datagrams until the server is to stop; or, where it has only one conversation, until its peer is silent.
 ///
 /// # Errors
 /// The socket cannot be used any more.
-pub(super) async fn serve(setting: &Setting, socket: &PacketSocket, one: bool) -> io::Result<Conversation> {
+pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Result<Conversation> {
+    let (setting, socket) = (&shared.setting, Arc::new(socket));
+    let local = socket.socket().local_addr().ok();
+    let one = shared.conversations == Conversations::One;
     let mut had = Conversation::default();
     let mut silence = pin!(sleep_until(Instant::now()));
     let mut first: Option<Addr> = None;
     let mut told_unnamed = false;
-    let local = socket.socket().local_addr().ok();
+    let mut lanes = setting.handler.takes_long().then(|| Lanes::new(shared.clone(), socket.clone()));
     let mut buffer = vec![0; packet_buffer(setting.max_message)];
     let mut outcomes = Vec::new();
     loop {
@@ -38,10 +43,10 @@ pub(super) async fn serve(setting: &Setting, socket: &PacketSocket, one: bool) -
         let received = tokio::select! {
             biased;
             received = setting.terms.stop.unless_idle(receiving, || socket.socket().has_input()) => received,
-            () = &mut silence, if first.is_some() => return Ok(had),
+            () = &mut silence, if first.is_some() => break,
         };
         let (packet, from, arrival) = match received {
-            None => return Ok(had),
+            None => break,
             Some(Ok(received)) => received,
             Some(Err(error)) if is_final(&error) => return Err(error),
             Some(Err(error)) => {
@@ -52,24 +57,51 @@ pub(super) async fn serve(setting: &Setting, socket: &PacketSocket, one: bool) -
             }
         };
         had.had_message = true;
-        let peer = Peer { addr: from, local: local.clone(), credentials: None };
-        let answer = answer_packet(setting, &buffer, packet, &peer, &mut outcomes).await;
-        had.messages += u64::from(answer.counts);
-        match answer.bytes {
-            Some(_) if !peer.addr.is_named() && !told_unnamed => {
-                tracing::warn!("a client without a name has sent a message: it cannot get an answer");
-                told_unnamed = true;
-            }
-            Some(bytes) if peer.addr.is_named() => {
-                if let Err(error) = socket.try_send_to(&bytes, &peer.addr, arrival) {
-                    tracing::warn!("{peer}: the answer could not be sent: {}", plain(&error));
-                }
-            }
-            _ => {}
+        if !from.is_named() && !told_unnamed {
+            tracing::warn!("a client without a name has sent a message: it cannot get an answer");
+            told_unnamed = true;
         }
-        if one && *first.get_or_insert_with(|| peer.addr.clone()) == peer.addr {
+        if one && *first.get_or_insert_with(|| from.clone()) == from {
             silence.as_mut().reset(Instant::now() + SILENCE);
         }
+        let datagram = Datagram { bytes: &buffer[..packet.length], packet, arrival };
+        let peer = Peer { addr: from, local: local.clone(), credentials: None };
+        match &mut lanes {
+            Some(lanes) => lanes.put(peer, datagram),
+            None => had.messages += u64::from(datagram.handle(shared, &socket, &peer, &mut outcomes).await),
+        }
+    }
+    if let Some(lanes) = lanes {
+        had.messages += lanes.end().await;
+    }
+    Ok(had)
+}
+
+/// What was received of one datagram, and where it came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Datagram<B> {
+    pub(super) bytes: B,
+    pub(super) packet: Packet,
+    pub(super) arrival: Option<Arrival>,
+}
+
+impl<B: AsRef<[u8]>> Datagram<B> {
+    /// Handles it as one message and sends the answer, if there is room for it. Says whether it counts.
+    pub(super) async fn handle(
+        &self,
+        shared: &Shared,
+        socket: &PacketSocket,
+        peer: &Peer,
+        outcomes: &mut Vec<Outcome>,
+    ) -> bool {
+        let answer = answer_packet(&shared.setting, self.bytes.as_ref(), self.packet, peer, outcomes).await;
+        if let Some(bytes) = answer.bytes
+            && peer.addr.is_named()
+            && let Err(error) = socket.try_send_to(&bytes, &peer.addr, self.arrival)
+        {
+            tracing::warn!("{peer}: the answer could not be sent: {}", plain(&error));
+        }
+        answer.counts
     }
 }
 

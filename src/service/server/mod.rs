@@ -5,6 +5,7 @@
 mod accept;
 mod config;
 mod datagrams;
+mod lanes;
 mod packets;
 mod patience;
 mod refusal;
@@ -149,8 +150,7 @@ impl Shared {
     }
 
     async fn datagrams(self: Arc<Self>, socket: PacketSocket) -> io::Result<()> {
-        let one = self.conversations == Conversations::One;
-        let had = datagrams::serve(&self.setting, &socket, one).await?;
+        let had = datagrams::serve(&self, socket).await?;
         self.note(&had);
         Ok(())
     }

@@ -2,7 +2,10 @@
 //!
 //! Apart from streams: a packet is a message, its answer a packet, and nothing needs framing.
 
+use std::future::poll_fn;
+use std::io;
 use std::net::Shutdown;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -10,29 +13,31 @@ use tokio::time::timeout;
 use super::setting::{Setting, check_outcomes};
 use crate::net::{Packet, PacketSocket, plain};
 use crate::service::handler::CLOSE_TIMEOUT;
+use crate::service::workspace::Workspace;
 use crate::service::{Conversation, Messages, Outcome, Peer, READ_SIZE};
 use crate::wire::{self, Span};
 
 /// Serves one connection of sequenced packets until the peer has ended it or the server is to stop.
 pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Peer) -> Conversation {
     let mut had = Conversation::default();
-    let mut buffer = vec![0; packet_buffer(setting.max_message)];
-    let mut outcomes = Vec::new();
     loop {
-        let packet = match setting.terms.input(socket.recv(&mut buffer), || socket.socket().has_input()).await {
+        let received = poll_fn(|cx| poll_recv(cx, socket, setting.max_message));
+        let (packet, mut workspace) = match setting.terms.input(received, || socket.socket().has_input()).await {
             // A packet of no bytes is the end of the connection.
-            Ok(None | Some(Packet { sent: 0, .. })) => break,
-            Ok(Some(packet)) => packet,
+            Ok(None | Some((Packet { sent: 0, .. }, _))) => break,
+            Ok(Some(received)) => received,
             Err(error) => {
                 had.trouble = Some(plain(&error));
                 break;
             }
         };
         had.had_message = true;
-        let answer = answer_packet(setting, &buffer, packet, peer, &mut outcomes).await;
+        let Workspace { input, outcomes, .. } = &mut *workspace;
+        let answer = answer_packet(setting, input, packet, peer, outcomes).await;
+        workspace.give_back();
         had.messages += u64::from(answer.counts);
         if let Some(bytes) = &answer.bytes
-            && let Err(error) = socket.send(bytes).await
+            && let Err(error) = setting.terms.written(socket.send(bytes)).await
         {
             had.trouble = Some(plain(&error));
             break;
@@ -46,9 +51,25 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
     }
     // What is unread when the socket is closed would become a reset, and destroy answers that the peer has not read yet.
     let _ = socket.socket().shutdown(Shutdown::Write);
-    let rest = async { while socket.recv(&mut buffer).await.is_ok_and(|packet| packet.sent > 0) {} };
+    let rest = async { while socket.recv(&mut [0]).await.is_ok_and(|packet| packet.sent > 0) {} };
     let _ = timeout(CLOSE_TIMEOUT, rest).await;
     had
+}
+
+/// Receives a packet into a buffer that is borrowed only once there is one.
+fn poll_recv(cx: &mut Context<'_>, socket: &PacketSocket, limit: usize) -> Poll<io::Result<(Packet, Box<Workspace>)>> {
+    let mut workspace = Workspace::take();
+    let size = packet_buffer(limit);
+    if workspace.input.len() < size {
+        workspace.input.resize(size, 0);
+    }
+    match socket.poll_recv(cx, &mut workspace.input[..size]) {
+        Poll::Ready(received) => Poll::Ready(received.map(|packet| (packet, workspace))),
+        Poll::Pending => {
+            workspace.give_back();
+            Poll::Pending
+        }
+    }
 }
 
 /// What a packet is answered with.

@@ -1,0 +1,192 @@
+//! `Lanes`: datagrams whose handling takes long, in one lane for each peer.
+//!
+//! Apart from receiving, so that no peer waits for another's: each lane is a task that handles its peer's datagrams in their
+//! order. It is there for as long as something waits in it, so that a peer that is silent costs nothing.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+
+use super::Shared;
+use super::datagrams::Datagram;
+use crate::net::{Addr, PacketSocket};
+use crate::service::Peer;
+use crate::wire::plain::not_now;
+
+/// How many datagrams of one peer may wait. More are answered with a word, and dropped.
+const WAITING: usize = 64;
+
+/// How many bytes may wait in all lanes together.
+const WAITING_BYTES: usize = 16 * 1024 * 1024;
+
+/// The lanes of one socket.
+pub(super) struct Lanes {
+    shared: Arc<Shared>,
+    socket: Arc<PacketSocket>,
+    waiting: Arc<Mutex<Waiting>>,
+    tasks: JoinSet<u64>,
+    handled: u64,
+}
+
+type Owned = Datagram<Box<[u8]>>;
+
+/// What waits: a peer that is here has a task.
+#[derive(Default)]
+struct Waiting {
+    lanes: HashMap<Addr, VecDeque<Owned>>,
+    bytes: usize,
+}
+
+/// What became of a datagram that was put into a lane.
+#[derive(Debug, Eq, PartialEq)]
+enum Put {
+    /// It is the first of its lane, which needs a task.
+    First,
+    Waits,
+    /// There is no room for it.
+    Full,
+}
+
+impl Waiting {
+    fn put(&mut self, from: &Addr, datagram: Datagram<&[u8]>) -> Put {
+        if self.bytes + datagram.bytes.len() > WAITING_BYTES {
+            return Put::Full;
+        }
+        let Datagram { bytes, packet, arrival } = datagram;
+        let own = || Datagram { bytes: bytes.into(), packet, arrival };
+        let put = match self.lanes.entry(from.clone()) {
+            Entry::Occupied(lane) if lane.get().len() >= WAITING => return Put::Full,
+            Entry::Occupied(mut lane) => {
+                lane.get_mut().push_back(own());
+                Put::Waits
+            }
+            Entry::Vacant(place) => {
+                place.insert(VecDeque::from([own()]));
+                Put::First
+            }
+        };
+        self.bytes += bytes.len();
+        put
+    }
+
+    /// The next of a lane; none ends it.
+    fn next(&mut self, from: &Addr) -> Option<Owned> {
+        let next = self.lanes.get_mut(from).and_then(VecDeque::pop_front);
+        match &next {
+            Some(datagram) => self.bytes -= datagram.bytes.len(),
+            None => drop(self.lanes.remove(from)),
+        }
+        next
+    }
+}
+
+impl Lanes {
+    pub(super) fn new(shared: Arc<Shared>, socket: Arc<PacketSocket>) -> Self {
+        Self { shared, socket, waiting: Arc::default(), tasks: JoinSet::new(), handled: 0 }
+    }
+
+    /// Puts a datagram behind the others of its peer.
+    pub(super) fn put(&mut self, peer: Peer, datagram: Datagram<&[u8]>) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.handled += ended.unwrap_or_default();
+        }
+        let arrival = datagram.arrival;
+        let put = lock(&self.waiting).put(&peer.addr, datagram);
+        match put {
+            Put::Waits => {}
+            Put::First => {
+                let lane = lane(self.shared.clone(), self.socket.clone(), self.waiting.clone(), peer);
+                self.tasks.spawn(lane);
+            }
+            Put::Full => {
+                tracing::debug!("{peer}: dropped: too many datagrams wait");
+                let words = format!("{}\n", not_now("too many datagrams wait"));
+                if peer.addr.is_named() {
+                    // It was dropped, whether the peer can be told or not.
+                    let _ = self.socket.try_send_to(words.as_bytes(), &peer.addr, arrival);
+                }
+            }
+        }
+    }
+
+    /// Waits until all is handled, and says how many messages counted.
+    pub(super) async fn end(mut self) -> u64 {
+        while let Some(ended) = self.tasks.join_next().await {
+            self.handled += ended.unwrap_or_default();
+        }
+        self.handled
+    }
+}
+
+/// Handles what waits of one peer.
+async fn lane(shared: Arc<Shared>, socket: Arc<PacketSocket>, waiting: Arc<Mutex<Waiting>>, peer: Peer) -> u64 {
+    let (mut handled, mut outcomes) = (0, Vec::new());
+    let _closed = Closed { waiting: &waiting, from: &peer.addr };
+    loop {
+        let Some(datagram) = lock(&waiting).next(&peer.addr) else { return handled };
+        handled += u64::from(datagram.handle(&shared, &socket, &peer, &mut outcomes).await);
+    }
+}
+
+/// Closes a lane whose handler has panicked: its peer's next datagram begins another.
+struct Closed<'a> {
+    waiting: &'a Mutex<Waiting>,
+    from: &'a Addr,
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut waiting = lock(self.waiting);
+            while waiting.next(self.from).is_some() {}
+        }
+    }
+}
+
+fn lock(waiting: &Mutex<Waiting>) -> std::sync::MutexGuard<'_, Waiting> {
+    // Nothing in here panics half-way.
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Packet;
+
+    fn peer(port: u16) -> Addr {
+        Addr::Inet(([127, 0, 0, 1], port).into())
+    }
+
+    fn datagram(bytes: &[u8]) -> Datagram<&[u8]> {
+        Datagram { bytes, packet: Packet { length: bytes.len(), sent: bytes.len() }, arrival: None }
+    }
+
+    #[test]
+    fn a_lane_is_there_while_something_waits_in_it_and_keeps_the_order() {
+        let mut waiting = Waiting::default();
+        assert_eq!(waiting.put(&peer(1), datagram(b"one")), Put::First);
+        assert_eq!(waiting.put(&peer(1), datagram(b"two")), Put::Waits);
+        assert_eq!(waiting.put(&peer(2), datagram(b"other")), Put::First);
+        let next = |waiting: &mut Waiting| waiting.next(&peer(1)).map(|datagram| datagram.bytes.to_vec());
+        assert_eq!(next(&mut waiting).as_deref(), Some(&b"one"[..]));
+        assert_eq!(next(&mut waiting).as_deref(), Some(&b"two"[..]));
+        assert_eq!(next(&mut waiting), None);
+        assert_eq!(waiting.put(&peer(1), datagram(b"three")), Put::First);
+        assert_eq!(waiting.bytes, "other".len() + "three".len());
+    }
+
+    #[test]
+    fn what_waits_is_bounded_for_each_peer_and_in_all() {
+        let mut waiting = Waiting::default();
+        for _ in 0..WAITING {
+            assert_ne!(waiting.put(&peer(1), datagram(b"x")), Put::Full);
+        }
+        assert_eq!(waiting.put(&peer(1), datagram(b"x")), Put::Full);
+        assert_eq!(waiting.put(&peer(2), datagram(b"x")), Put::First);
+        let large = vec![0; WAITING_BYTES - WAITING];
+        assert_eq!(waiting.put(&peer(3), datagram(&large)), Put::Full);
+        assert_eq!(waiting.put(&peer(3), datagram(&large[1..])), Put::First);
+    }
+}
