@@ -52,6 +52,14 @@ impl Stream {
     /// # Errors
     /// The connection was lost before the peer had ended it.
     pub async fn close(mut self, limit: usize) -> io::Result<()> {
+        self.finish(limit).await
+    }
+
+    /// [`Stream::close`] without the last step: the stream is closed when it is dropped.
+    ///
+    /// # Errors
+    /// As for [`Stream::close`].
+    pub async fn finish(&mut self, limit: usize) -> io::Result<()> {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         self.shutdown().await?;
         let mut left = limit;

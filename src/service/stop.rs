@@ -4,40 +4,51 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Says when a server is to stop. A clone says the same.
 #[derive(Clone, Debug)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct Stop(Arc<State>);
 
 /// Sets a [`Stop`] and all its clones: when it is told to, or when it is dropped.
 #[derive(Debug)]
-pub struct Stopper(watch::Sender<bool>);
+pub struct Stopper(Stop);
+
+#[derive(Debug, Default)]
+struct State {
+    is_set: AtomicBool,
+    told: Notify,
+}
 
 impl Stop {
     /// A stop that is not set, and what sets it.
     pub fn new() -> (Stopper, Self) {
-        let (stopper, stop) = watch::channel(false);
-        (Stopper(stopper), Self(stop))
+        let stop = Self(Arc::default());
+        (Stopper(stop.clone()), stop)
     }
 
     /// Whether it is set.
     pub fn is_set(&self) -> bool {
-        *self.0.borrow()
+        self.0.is_set.load(Ordering::SeqCst)
     }
 
-    /// Waits until it is set.
-    pub async fn wait(mut self) {
-        // Who would have set it is gone: then nothing is to go on either.
-        let _ = self.0.wait_for(|stopped| *stopped).await;
+    /// Waits until it is set. Thousands wait at a time: what it takes is small.
+    pub async fn wait(&self) {
+        // Made before it is asked, so that nothing is missed in between.
+        let told = self.0.told.notified();
+        if !self.is_set() {
+            told.await;
+        }
     }
 
     /// Waits for input until the stop is set. What has arrived by then is still taken: `has_input` asks the kernel, since
     /// what the runtime knows of it is as old as its last turn.
     pub async fn unless_idle<T>(&self, input: impl Future<Output = T>, has_input: impl Fn() -> bool) -> Option<T> {
-        let (mut input, mut stopped) = (pin!(input), pin!(self.clone().wait()));
+        let (mut input, mut stopped) = (pin!(input), pin!(self.wait()));
         poll_fn(|cx| match input.as_mut().poll(cx) {
             Poll::Ready(input) => Poll::Ready(Some(input)),
             Poll::Pending if !self.is_set() && stopped.as_mut().poll(cx).is_pending() => Poll::Pending,
@@ -52,7 +63,16 @@ impl Stop {
 impl Stopper {
     /// Sets the stop.
     pub fn stop(&self) {
-        self.0.send_replace(true);
+        let State { is_set, told } = &*self.0.0;
+        is_set.store(true, Ordering::SeqCst);
+        told.notify_waiters();
+    }
+}
+
+impl Drop for Stopper {
+    fn drop(&mut self) {
+        // Who would have set it is gone: then nothing is to go on either.
+        self.stop();
     }
 }
 
@@ -66,7 +86,7 @@ mod tests {
         assert!(!stop.is_set());
         stopper.stop();
         assert!(stop.is_set());
-        stop.clone().wait().await;
+        stop.wait().await;
         drop(stopper);
         stop.wait().await;
     }

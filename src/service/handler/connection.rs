@@ -97,11 +97,11 @@ impl Terms {
         }
     }
 
-    /// Closes a stream so that the peer reads all that was written: ends the sending, and reads at most `limit` bytes of what
+    /// Ends a stream, which may then be dropped, so that the peer reads all that was written: ends the sending, and reads at most `limit` bytes of what
     /// still comes, for a short time.
-    pub async fn close(&self, stream: Stream, limit: usize) {
+    pub async fn close(&self, stream: &mut Stream, limit: usize) {
         // If the peer has gone there is nothing to wait for, and nothing to be said about it.
-        let _ = timeout(CLOSE_TIMEOUT, stream.close(limit)).await;
+        let _ = timeout(CLOSE_TIMEOUT, stream.finish(limit)).await;
     }
 }
 

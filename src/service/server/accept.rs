@@ -48,7 +48,8 @@ struct Accepting {
 impl Accepting {
     async fn until_stop(&mut self) {
         let mut shortage = Shortage::default();
-        let mut stopped = pin!(self.shared.setting.terms.stop.clone().wait());
+        let stop = self.shared.setting.terms.stop.clone();
+        let mut stopped = pin!(stop.wait());
         let many = self.shared.conversations == Conversations::Many;
         loop {
             let accepted = tokio::select! {

@@ -135,18 +135,24 @@ impl Shared {
     }
 
     /// Has the conversation with a client that was let in.
-    async fn converse(self: Arc<Self>, incoming: Incoming, peer: Peer) {
+    ///
+    /// Not an `async fn`, which would keep what it is given twice: this is what each connection takes while it is open.
+    fn converse(self: Arc<Self>, incoming: Incoming, peer: Peer) -> impl Future<Output = ()> + Send {
         tracing::info!("{peer}: connected");
         self.served.open.fetch_add(1, Ordering::Relaxed);
-        let setting = &self.setting;
-        let had = match (Connection::from(incoming), &self.connections) {
-            (connection, Some(handler)) => handler.converse(connection, &peer, &setting.terms).await,
-            (Connection::Stream(stream), None) => stream::converse(setting, stream, &peer).await,
-            (Connection::Packets(packets), None) => packets::converse(setting, &packets, &peer).await,
-        };
-        self.served.open.fetch_sub(1, Ordering::Relaxed);
-        tracing::info!("{peer}: {had}");
-        self.note(&had);
+        let mut connection = Connection::from(incoming);
+        async move {
+            let setting = &self.setting;
+            let had = match (&mut connection, &self.connections) {
+                (Connection::Stream(stream), None) => stream::converse(setting, stream, &peer).await,
+                // In a box, because it is larger than the others are.
+                (Connection::Packets(packets), None) => Box::pin(packets::converse(setting, packets, &peer)).await,
+                (_, Some(handler)) => handler.converse(connection, &peer, &setting.terms).await,
+            };
+            self.served.open.fetch_sub(1, Ordering::Relaxed);
+            tracing::info!("{peer}: {had}");
+            self.note(&had);
+        }
     }
 
     async fn datagrams(self: Arc<Self>, socket: PacketSocket) -> io::Result<()> {

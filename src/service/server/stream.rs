@@ -7,6 +7,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::patience::{Late, Patience};
 use super::setting::{Setting, check_outcomes, encode_text};
@@ -19,9 +20,9 @@ use crate::wire;
 const CLOSE_DISCARD: usize = 64 * 1024;
 
 /// Serves one stream until the peer has ended it, something is wrong, or the server is to stop.
-pub(super) async fn converse(setting: &Setting, mut stream: Stream, peer: &Peer) -> Conversation {
+pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer) -> Conversation {
     let mut had = Conversation::default();
-    let closing = match read_and_handle(setting, &mut stream, peer, &mut had).await {
+    let closing = match read_and_handle(setting, stream, peer, &mut had).await {
         // The peer has said all: there is nothing left to be read.
         Ok(End::Theirs) => 0,
         Ok(End::Ours) => CLOSE_DISCARD,
@@ -50,7 +51,7 @@ async fn read_and_handle(
 ) -> io::Result<End> {
     let mut inbox = Inbox::new(setting.framing, setting.max_message);
     let mut patience = Patience::new(setting);
-    let mut stopped = pin!(setting.terms.stop.clone().wait());
+    let mut stopped = pin!(setting.terms.stop.wait());
     loop {
         let event = poll_fn(|cx| {
             let stopping = setting.terms.stop.is_set();
@@ -76,7 +77,8 @@ async fn read_and_handle(
                 continue;
             }
             Event::Late(Late::Idle(idle)) => {
-                give_up(setting, stream, &format!("no whole message came for {idle:?}"), had).await?;
+                // In a box, as below: a connection that is open should not be larger for how it ends.
+                Box::pin(give_up(setting, stream, idle, had)).await?;
                 return Ok(End::Ours);
             }
         };
@@ -87,7 +89,7 @@ async fn read_and_handle(
             inbox.handled();
             match decoded {
                 Err(error) => {
-                    refuse(setting, stream, peer, error, had).await?;
+                    Box::pin(refuse(setting, stream, peer, error, had)).await?;
                     return Ok(End::Ours);
                 }
                 Ok(_) if !go_on || (setting.only_first && had.had_message) => return Ok(End::Ours),
@@ -162,9 +164,10 @@ async fn refuse(
 }
 
 /// Tells a peer that the conversation ends before it wanted.
-async fn give_up(setting: &Setting, stream: &mut Stream, reason: &str, had: &mut Conversation) -> io::Result<()> {
-    had.trouble = Some(reason.to_owned());
+async fn give_up(setting: &Setting, stream: &mut Stream, idle: Duration, had: &mut Conversation) -> io::Result<()> {
+    let reason = format!("no whole message came for {idle:?}");
     let mut words = Vec::new();
-    encode_text(setting.framing, wire::plain::not_now(reason).as_bytes(), &mut words);
+    encode_text(setting.framing, wire::plain::not_now(&reason).as_bytes(), &mut words);
+    had.trouble = Some(reason);
     setting.terms.write_all(stream, &words).await
 }
