@@ -94,7 +94,7 @@ impl Connector {
     pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection> {
         match &endpoint.target {
             Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
-                self.connect_socket(endpoint, *socket_type).await.map(Connection::from)
+                self.connect_socket(endpoint, *socket_type).await
             }
             Target::Fd(fd) => inherited::socket(*fd).map_err(|error| error.on(endpoint.name())).map(Connection::from),
             Target::Exec(command) => {
@@ -107,7 +107,7 @@ impl Connector {
         }
     }
 
-    async fn connect_socket(&self, endpoint: &Endpoint, socket_type: Type) -> Result<Socket> {
+    async fn connect_socket(&self, endpoint: &Endpoint, socket_type: Type) -> Result<Connection> {
         let started = Instant::now();
         let look_up = async {
             let addrs = resolve(endpoint, Purpose::Connect, self.family, self.names).await?;
@@ -127,7 +127,7 @@ impl Connector {
             async move { timeout(left, connecting).await.unwrap_or(Err(late)) }
         };
         let mut failures = match race(interleaved(addrs), attempt).await {
-            Ok(socket) => return Ok(socket),
+            Ok(connection) => return Ok(connection),
             Err(failures) => failures,
         };
         failures.sort_by_key(relevance);
@@ -137,7 +137,7 @@ impl Connector {
 }
 
 /// One address: create, set options, bind, connect.
-async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<Addr>) -> Result<Socket> {
+async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<Addr>) -> Result<Connection> {
     let named = |error: Error| error.on(endpoint.name()).at(&addr);
     let mut socket = Socket::create(addr.domain(), socket_type).map_err(named)?;
     socket.set_nodelay().map_err(|error| named(Error::system("connect", error)))?;
@@ -153,8 +153,18 @@ async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<
         None if addr.domain() == Domain::UNIX && socket_type == Type::DGRAM => socket.autobind().map_err(named)?,
         None => {}
     }
+    if socket_type == Type::DGRAM && is_many(&addr, &socket) {
+        // Connected, it would hear only the address that it sends to, from which nobody answers.
+        return Ok(PacketSocket::to_many(socket, addr).into());
+    }
     connect_when_there_is_room(&socket, &addr).await.map_err(named)?;
-    Ok(socket)
+    Ok(socket.into())
+}
+
+/// Whether an address is that of many: a multicast group, or one to which a socket sends that may broadcast.
+fn is_many(addr: &Addr, socket: &Socket) -> bool {
+    let Addr::Inet(addr) = addr else { return false };
+    addr.ip().is_multicast() || (addr.is_ipv4() && socket.raw().broadcast().unwrap_or(false))
 }
 
 /// Connects; a Unix listener whose backlog is full answers `EAGAIN` and gives no sign when there is room again, so that
@@ -174,9 +184,9 @@ async fn connect_when_there_is_room(socket: &Socket, addr: &Addr) -> Result<()> 
 
 /// Starts an attempt for each address in turn: the next one when the last has failed or [`ATTEMPT_DELAY`] has passed.
 /// The first success ends the others.
-async fn race<F>(addrs: Vec<Addr>, attempt: impl Fn(Addr) -> F) -> Result<Socket, Vec<Error>>
+async fn race<F>(addrs: Vec<Addr>, attempt: impl Fn(Addr) -> F) -> Result<Connection, Vec<Error>>
 where
-    F: Future<Output = Result<Socket>> + Send + 'static,
+    F: Future<Output = Result<Connection>> + Send + 'static,
 {
     let mut addrs = addrs.into_iter();
     // With one address there is nothing to race, and no task is needed.
@@ -192,7 +202,7 @@ where
         tokio::select! {
             biased;
             Some(ended) = running.join_next() => match ended {
-                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => {
                     failures.push(error);
                     next_start = Box::pin(std::future::ready(()));
@@ -260,7 +270,7 @@ mod tests {
         let raced = race(vec![addr("192.0.2.1:1"), addr("[::1]:2")], |addr| async move {
             match addr.port() {
                 Some(1) => std::future::pending().await,
-                _ => Socket::create(Domain::UNIX, Type::STREAM),
+                _ => Socket::create(Domain::UNIX, Type::STREAM).map(Connection::from),
             }
         });
         assert!(raced.await.is_ok());

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use socket2::Type;
 
 use super::endpoint::{Endpoint, Family, Target};
+use super::options::Value;
 use super::resolve::{Names, Purpose, resolve};
 use super::socket_file::SocketFile;
 use super::{Addr, BACKLOG, Connection, Error, PacketSocket, Result, Socket, endpoint, explain, inherited};
@@ -100,6 +101,9 @@ impl ListenConfig {
             Target::Inet { family: Family::V6, .. } => Family::V6,
             _ => self.family,
         };
+        let of_groups: Vec<Addr> = addrs.iter().filter(|addr| fits_groups(addr, endpoint)).cloned().collect();
+        // A group is of one version of IP, and so must be the socket that joins it.
+        let addrs = if any_host && !of_groups.is_empty() { of_groups } else { addrs };
         if any_host && let [v6, v4] = &addrs[..] {
             // One socket for both versions of IP, unless this machine has no IPv6.
             let both = self.bind_one(endpoint, socket_type, v6, Some(false)).await;
@@ -226,6 +230,14 @@ impl Listener {
         };
         self.bound.iter().map(name).collect()
     }
+}
+
+/// Whether an address is of the version of IP of every multicast group that its socket is to join.
+fn fits_groups(addr: &Addr, endpoint: &Endpoint) -> bool {
+    endpoint.options.iter().all(|option| match (option.value(), addr) {
+        (Value::Group(group, _), Addr::Inet(addr)) => group.is_ipv4() == addr.is_ipv4(),
+        _ => true,
+    })
 }
 
 fn wants_free_port(addrs: &[Addr]) -> bool {

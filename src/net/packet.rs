@@ -3,6 +3,7 @@
 //! One of the two interfaces to a connection; [`Stream`](super::Stream) is the other. They are never mixed: a packet arrives
 //! whole, alone, and (datagrams) from anyone.
 
+use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
 
@@ -15,6 +16,8 @@ pub const MAX_UDP_PAYLOAD: usize = 65_507;
 #[derive(Debug)]
 pub struct PacketSocket {
     socket: Socket,
+    /// Where packets go if the socket is not connected: to many at once, each of whom answers from an address of its own.
+    many: Option<Box<Addr>>,
 }
 
 /// What was received of one packet.
@@ -38,7 +41,7 @@ impl Packet {
 }
 
 impl PacketSocket {
-    /// Receives a packet from the peer that the socket is connected to. A sequenced-packet socket tells the end of the
+    /// Receives a packet from the peer that the socket is connected to, or from whoever answers where that is many. A sequenced-packet socket tells the end of the
     /// connection by a packet of no bytes.
     ///
     /// # Errors
@@ -73,18 +76,21 @@ impl PacketSocket {
         Ok((Packet::new(sent, buffer.len()), from, arrival))
     }
 
-    /// Sends one packet to the peer that the socket is connected to.
+    /// Sends one packet to the peer that the socket is connected to, or to the many.
     ///
     /// # Errors
     /// As send(2) has them: the packet is too long (`EMSGSIZE`), the peer is gone.
     pub async fn send(&self, packet: &[u8]) -> io::Result<()> {
-        // A packet is sent whole or not at all, so that the count says nothing.
-        self.socket.send(packet).await.map(drop)
+        poll_fn(|cx| self.poll_send(cx, packet)).await
     }
 
     /// [`PacketSocket::send`] for those who poll: wakes the last task that asked.
     pub fn poll_send(&self, cx: &mut Context<'_>, packet: &[u8]) -> Poll<io::Result<()>> {
-        self.socket.poll_send(cx, packet).map_ok(drop)
+        // A packet is sent whole or not at all, so that the count says nothing.
+        match &self.many {
+            None => self.socket.poll_send(cx, packet).map_ok(drop),
+            Some(many) => self.socket.poll_send_to(cx, packet, many).map_ok(drop),
+        }
     }
 
     /// Sends one packet to an address.
@@ -103,6 +109,11 @@ impl PacketSocket {
         self.socket.try_send_to(packet, addr, arrival).map(drop)
     }
 
+    /// A socket that sends to many at once, a multicast group or a broadcast address, and hears whoever answers.
+    pub(super) fn to_many(socket: Socket, addr: Addr) -> Self {
+        Self { socket, many: Some(Box::new(addr)) }
+    }
+
     /// The socket itself, for options, attributes and addresses.
     pub fn socket(&self) -> &Socket {
         &self.socket
@@ -111,6 +122,6 @@ impl PacketSocket {
 
 impl From<Socket> for PacketSocket {
     fn from(socket: Socket) -> Self {
-        Self { socket }
+        Self { socket, many: None }
     }
 }

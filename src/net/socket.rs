@@ -206,6 +206,14 @@ impl Socket {
         trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent)
     }
 
+    /// [`Socket::send_to`] for those who poll: wakes the last task that asked.
+    pub fn poll_send_to(&self, cx: &mut Context<'_>, bytes: &[u8], addr: &Addr) -> Poll<io::Result<usize>> {
+        let kernel = addr.to_kernel()?;
+        let send = |socket: &socket2::Socket| socket.send_to_with_flags(bytes, &kernel, libc::MSG_NOSIGNAL);
+        let sent = ready!(self.poll_write_io(cx, send));
+        Poll::Ready(trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent))
+    }
+
     /// Sends one packet to an address if there is room for it now; an answer, from the address that the question came to.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod datagrams;
 mod docs;
 mod exchange;
 mod fixtures;

@@ -52,6 +52,10 @@ impl Hosts {
             host.connect();
             host.write_names(far, near, families);
         }
+        // The kernel makes a cable usable a moment after both ends are up: the route of multicasts comes last.
+        for host in [far, near] {
+            while !ip(&["-n", &host.namespace, "-6", "route", "show", "table", "local"]).contains("multicast") {}
+        }
         Some(hosts)
     }
 }
@@ -103,8 +107,9 @@ impl Drop for Host {
     }
 }
 
-fn ip(arguments: &[&str]) {
+fn ip(arguments: &[&str]) -> String {
     let done = Command::new("ip").args(arguments).output().expect("run ip, which these tests need");
     let told = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "ip {}: {}", arguments.join(" "), told.trim());
+    String::from_utf8_lossy(&done.stdout).into_owned()
 }
