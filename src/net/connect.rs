@@ -154,7 +154,17 @@ async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<
         None => {}
     }
     connect_when_there_is_room(&socket, &addr).await.map_err(named)?;
+    if is_connected_to_itself(&socket) {
+        return Err(named(Error::system("connect", io::Error::from_raw_os_error(Errno::ECONNREFUSED as i32))));
+    }
     Ok(socket)
+}
+
+/// Whether the kernel has given a TCP socket the very port that it connects to. Nobody listens there, and yet the
+/// connection succeeds (RFC 9293, section 3.5, simultaneous open).
+fn is_connected_to_itself(socket: &Socket) -> bool {
+    let is_tcp = socket.socket_type() == Type::STREAM && matches!(socket.domain(), Domain::IPV4 | Domain::IPV6);
+    is_tcp && socket.local_addr().is_ok_and(|local| socket.peer_addr().is_ok_and(|peer| peer == local))
 }
 
 /// Connects; a Unix listener whose backlog is full answers `EAGAIN` and gives no sign when there is room again, so that
@@ -275,6 +285,15 @@ mod tests {
         });
         assert_eq!(raced.await.expect_err("all fail").len(), 3);
         assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_meets_only_itself_was_refused() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let endpoint: Endpoint = format!("tcp:{free}").parse().expect("an endpoint");
+        let local = Some(endpoint.source(&free.to_string()).expect("a source"));
+        let error = Connector { local, ..Connector::default() }.connect(&endpoint).await.expect_err("nobody is there");
+        assert_eq!(error.errno(), Some(Errno::ECONNREFUSED));
     }
 
     #[test]
