@@ -94,7 +94,7 @@ impl Connector {
     pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection> {
         match &endpoint.target {
             Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
-                self.connect_socket(endpoint, *socket_type).await.map(Connection::from)
+                self.connect_socket(endpoint, *socket_type, None).await.map(Connection::from)
             }
             Target::Fd(fd) => inherited::socket(*fd).map_err(|error| error.on(endpoint.name())).map(Connection::from),
             Target::Exec(command) => {
@@ -107,10 +107,27 @@ impl Connector {
         }
     }
 
-    async fn connect_socket(&self, endpoint: &Endpoint, socket_type: Type) -> Result<Socket> {
+    /// Connects to an endpoint whose addresses are known already, so that its name is not looked up: for those who connect
+    /// to many ports of one host.
+    ///
+    /// # Errors
+    /// As for [`Connector::connect`]; an endpoint that is no socket address is a mistake.
+    pub async fn connect_to(&self, endpoint: &Endpoint, addrs: Vec<Addr>) -> Result<Connection> {
+        match &endpoint.target {
+            Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
+                self.connect_socket(endpoint, *socket_type, Some(addrs)).await.map(Connection::from)
+            }
+            _ => Err(Error::usage(format!("`{}` has no address", endpoint.name()))),
+        }
+    }
+
+    async fn connect_socket(&self, endpoint: &Endpoint, socket_type: Type, known: Option<Vec<Addr>>) -> Result<Socket> {
         let started = Instant::now();
         let look_up = async {
-            let addrs = resolve(endpoint, Purpose::Connect, self.family, self.names).await?;
+            let addrs = match known {
+                Some(addrs) => addrs,
+                None => resolve(endpoint, Purpose::Connect, self.family, self.names).await?,
+            };
             let locals = match &self.local {
                 None => Vec::new(),
                 Some(local) => resolve(local, Purpose::Listen, self.family, self.names).await?,
