@@ -8,6 +8,7 @@ mod error;
 mod exchange;
 pub mod handler;
 mod message;
+mod probe;
 mod reach;
 mod server;
 mod workspace;
@@ -19,6 +20,9 @@ pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
 pub use handler::{BoxFuture, Display, Handler, Reply, Screen};
 pub use message::{Batch, Messages, Outcome, Peer};
+pub use probe::{
+    CONCURRENT_ATTEMPTS, Enough, Finding, Findings, PROBE_CLOSE_TIMEOUT, PROBE_TIMEOUT, Place, Probe, State,
+};
 pub use reach::Reach;
 pub use server::{Conversations, DRAIN_TIMEOUT, Served, Server, ServerConfig};
 pub use workspace::READ_SIZE;
