@@ -36,7 +36,8 @@
 //! Below messages is the socket interface itself: [`connect`] gives a [`Stream`], [`connect_packets`] and [`bind`] a
 //! [`PacketSocket`], [`listen`] a [`Listener`]; [`Connector`] and [`ListenConfig`] have the settings; [`Socket`] has the calls one by
 //! one: create, bind, listen, accept, connect, send, receive, options, attributes, shutdown. [`net::lookup`] asks for hosts,
-//! services, protocols, networks and DNS records, [`net::options`] is the table of socket options.
+//! services, protocols, networks and DNS records, [`net::options`] is the table of socket options. [`Probe`] asks whether something is
+//! at an address, and sends nothing.
 //!
 //! # Layers
 //! Each uses the ones below it, never the other way.
@@ -58,8 +59,8 @@ pub use net::{
     Socket, Stream, Type,
 };
 pub use service::{
-    Batch, Client, ClientConfig, Conversations, Error, Exchange, Handler, Messages, Outcome, Peer, Receipt, Result,
-    Server, ServerConfig, Step,
+    Batch, Client, ClientConfig, Conversations, Error, Exchange, Handler, Messages, Outcome, Peer, Place, Probe,
+    Receipt, Result, Server, ServerConfig, Step,
 };
 pub use wire::Framing;
 

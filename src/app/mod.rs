@@ -7,6 +7,7 @@ mod client;
 mod docs;
 mod exit;
 mod lookup;
+mod probe;
 mod prompt;
 mod records;
 mod report;
@@ -53,6 +54,7 @@ fn dispatch(command: args::Command) -> anyhow::Result<Exit> {
         args::Command::Server(args) => server::run(args),
         args::Command::Client(args) => client::run(args),
         args::Command::Lookup(args) => lookup::run(args),
+        args::Command::Probe(args) => probe::run(args),
         args::Command::Try(args) => try_out::run(args),
         args::Command::Completions(args) => docs::completions(&args),
         args::Command::Man(args) => docs::man(&args),

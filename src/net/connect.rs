@@ -94,7 +94,7 @@ impl Connector {
     pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection> {
         match &endpoint.target {
             Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
-                self.connect_socket(endpoint, *socket_type).await
+                self.connect_socket(endpoint, *socket_type, None).await
             }
             Target::Fd(fd) => inherited::socket(*fd).map_err(|error| error.on(endpoint.name())).map(Connection::from),
             Target::Exec(command) => {
@@ -107,10 +107,32 @@ impl Connector {
         }
     }
 
-    async fn connect_socket(&self, endpoint: &Endpoint, socket_type: Type) -> Result<Connection> {
+    /// Connects to an endpoint whose addresses are known already, so that its name is not looked up: for those who connect
+    /// to many ports of one host.
+    ///
+    /// # Errors
+    /// As for [`Connector::connect`]; an endpoint that is no socket address is a mistake.
+    pub async fn connect_to(&self, endpoint: &Endpoint, addrs: Vec<Addr>) -> Result<Connection> {
+        match &endpoint.target {
+            Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
+                self.connect_socket(endpoint, *socket_type, Some(addrs)).await
+            }
+            _ => Err(Error::usage(format!("`{}` has no address", endpoint.name()))),
+        }
+    }
+
+    async fn connect_socket(
+        &self,
+        endpoint: &Endpoint,
+        socket_type: Type,
+        known: Option<Vec<Addr>>,
+    ) -> Result<Connection> {
         let started = Instant::now();
         let look_up = async {
-            let addrs = resolve(endpoint, Purpose::Connect, self.family, self.names).await?;
+            let addrs = match known {
+                Some(addrs) => addrs,
+                None => resolve(endpoint, Purpose::Connect, self.family, self.names).await?,
+            };
             let locals = match &self.local {
                 None => Vec::new(),
                 Some(local) => resolve(local, Purpose::Listen, self.family, self.names).await?,
@@ -158,6 +180,9 @@ async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<
         return Ok(PacketSocket::to_many(socket, addr).into());
     }
     connect_when_there_is_room(&socket, &addr).await.map_err(named)?;
+    if is_connected_to_itself(&socket) {
+        return Err(named(Error::system("connect", io::Error::from_raw_os_error(Errno::ECONNREFUSED as i32))));
+    }
     Ok(socket.into())
 }
 
@@ -165,6 +190,13 @@ async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<
 fn is_many(addr: &Addr, socket: &Socket) -> bool {
     let Addr::Inet(addr) = addr else { return false };
     addr.ip().is_multicast() || (addr.is_ipv4() && socket.raw().broadcast().unwrap_or(false))
+}
+
+/// Whether the kernel has given a TCP socket the very port that it connects to. Nobody listens there, and yet the
+/// connection succeeds (RFC 9293, section 3.5, simultaneous open).
+fn is_connected_to_itself(socket: &Socket) -> bool {
+    let is_tcp = socket.socket_type() == Type::STREAM && matches!(socket.domain(), Domain::IPV4 | Domain::IPV6);
+    is_tcp && socket.local_addr().is_ok_and(|local| socket.peer_addr().is_ok_and(|peer| peer == local))
 }
 
 /// Connects; a Unix listener whose backlog is full answers `EAGAIN` and gives no sign when there is room again, so that
@@ -285,6 +317,15 @@ mod tests {
         });
         assert_eq!(raced.await.expect_err("all fail").len(), 3);
         assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_meets_only_itself_was_refused() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let endpoint: Endpoint = format!("tcp:{free}").parse().expect("an endpoint");
+        let local = Some(endpoint.source(&free.to_string()).expect("a source"));
+        let error = Connector { local, ..Connector::default() }.connect(&endpoint).await.expect_err("nobody is there");
+        assert_eq!(error.errno(), Some(Errno::ECONNREFUSED));
     }
 
     #[test]

@@ -96,6 +96,14 @@ impl Error {
         self.kind
     }
 
+    /// Why it failed and nothing else, such as `connection refused`: for those who name the address themselves.
+    pub fn cause(&self) -> String {
+        match &self.cause {
+            Cause::System(error) => plain(error),
+            Cause::Text(text) => text.clone(),
+        }
+    }
+
     /// What to do about it, if anything can be said.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
@@ -148,10 +156,7 @@ impl fmt::Display for Error {
         if named {
             f.write_str(": ")?;
         }
-        match &self.cause {
-            Cause::System(error) => f.write_str(&plain(error)),
-            Cause::Text(text) => f.write_str(text),
-        }
+        f.write_str(&self.cause())
     }
 }
 
@@ -202,6 +207,7 @@ mod tests {
         let full = Error::system("connect", refused()).on("tcp:db:5432").at(&addr);
         assert_eq!(full.to_string(), "connect tcp:db:5432 (10.0.0.7:5432): connection refused");
         assert_eq!(full.errno(), Some(Errno::ECONNREFUSED));
+        assert_eq!(full.cause(), "connection refused");
         assert_eq!(Error::system("read", refused()).to_string(), "read: connection refused");
         assert_eq!(Error::usage("99999 is no port").to_string(), "99999 is no port");
         assert_eq!(plain(&io::Error::from_raw_os_error(Errno::EIO as i32)), "I/O error");

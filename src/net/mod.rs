@@ -34,6 +34,6 @@ pub use endpoint::{Endpoint, Family, Port, SCHEMES, Scheme, Target};
 pub use error::{Error, ErrorKind, Result, plain};
 pub use listen::{Incoming, ListenConfig, Listener};
 pub use packet::{MAX_UDP_PAYLOAD, Packet, PacketSocket};
-pub use resolve::{Names, Purpose, resolve};
+pub use resolve::{Names, Purpose, check, resolve};
 pub use socket::{BACKLOG, Socket};
 pub use stream::Stream;

@@ -50,29 +50,9 @@ pub async fn resolve(endpoint: &Endpoint, purpose: Purpose, family: Family, name
             Ok(vec![Addr::Vsock { cid: *cid, port: libc::VMADDR_PORT_ANY }])
         }
         Target::Vsock { cid, port, .. } => Ok(vec![Addr::Vsock { cid: *cid, port: *port }]),
-        Target::Inet { socket_type, family: written, host, port } => {
+        Target::Inet { family: written, host, .. } => {
             let family = narrowed(*written, family).map_err(|error| error.on(endpoint.name()))?;
-            let port = match (port_number(port, *socket_type, names), port, host) {
-                (Err(error), Port::Service(word), None) if error.kind() == ErrorKind::Usage => {
-                    return Err(Error::usage(format!("`{word}` is no port and no service that is known"))
-                        .hinting(format!("a host needs a port beside it, as in {word} 51717")));
-                }
-                (Err(error), Port::Service(_), Some(host)) if error.kind() == ErrorKind::Usage => {
-                    let hint = error.hint().unwrap_or_default().to_owned();
-                    return Err(Error::usage(error.to_string()).on(endpoint.name()).hinting(
-                        match near(host, SCHEMES.iter().map(|scheme| scheme.name)).first() {
-                            Some(scheme) => format!("did you mean the scheme {scheme}: instead of a host `{host}`?"),
-                            None => hint,
-                        },
-                    ));
-                }
-                (port, ..) => port.map_err(|error| error.on(endpoint.name()))?,
-            };
-            if port == 0 && purpose == Purpose::Connect {
-                return Err(Error::usage("port 0 is not one to connect to")
-                    .on(endpoint.name())
-                    .hinting("port 0 lets a server take a free port; a client needs the port that it took"));
-            }
+            let port = usable_port(endpoint, purpose, names)?;
             let addrs = match host {
                 None => local(purpose, family, port),
                 Some(host) => hosts(host, port, names).await.map_err(|error| error.on(endpoint.name()))?,
@@ -85,6 +65,23 @@ pub async fn resolve(endpoint: &Endpoint, purpose: Purpose, family: Family, name
     }
 }
 
+/// Finds what is wrong with an endpoint without asking anybody for the address of a name: an unknown service, port 0 to
+/// connect to, a name where only numbers are taken, the wrong version of IP.
+///
+/// # Errors
+/// [`ErrorKind::Usage`]: what [`resolve()`] would say.
+pub async fn check(endpoint: &Endpoint, purpose: Purpose, family: Family, names: Names) -> Result<()> {
+    let named = |error: Error| error.on(endpoint.name());
+    let Target::Inet { family: written, host, .. } = &endpoint.target else { return Ok(()) };
+    narrowed(*written, family).map_err(named)?;
+    usable_port(endpoint, purpose, names)?;
+    match host {
+        Some(host) if names == Names::Numeric => hosts(host, 0, names).await.map(drop).map_err(named),
+        Some(host) => lookup::literal(host, 0).map(drop).map_err(named),
+        None => Ok(()),
+    }
+}
+
 fn narrowed(written: Family, wanted: Family) -> Result<Family> {
     match (written, wanted) {
         (Family::Any, family) | (family, Family::Any) => Ok(family),
@@ -92,6 +89,33 @@ fn narrowed(written: Family, wanted: Family) -> Result<Family> {
         _ => Err(Error::usage("the address is for one version of IP and the option for the other")
             .hinting("leave out -4 or -6, or the digit in the scheme")),
     }
+}
+
+/// The port of an endpoint of the Internet domain.
+fn usable_port(endpoint: &Endpoint, purpose: Purpose, names: Names) -> Result<u16> {
+    let Target::Inet { socket_type, host, port, .. } = &endpoint.target else { return Ok(0) };
+    let port = match (port_number(port, *socket_type, names), port, host) {
+        (Err(error), Port::Service(word), None) if error.kind() == ErrorKind::Usage => {
+            return Err(Error::usage(format!("`{word}` is no port and no service that is known"))
+                .hinting(format!("a host needs a port beside it, as in {word} 51717")));
+        }
+        (Err(error), Port::Service(_), Some(host)) if error.kind() == ErrorKind::Usage => {
+            let hint = error.hint().unwrap_or_default().to_owned();
+            return Err(Error::usage(error.to_string()).on(endpoint.name()).hinting(
+                match near(host, SCHEMES.iter().map(|scheme| scheme.name)).first() {
+                    Some(scheme) => format!("did you mean the scheme {scheme}: instead of a host `{host}`?"),
+                    None => hint,
+                },
+            ));
+        }
+        (port, ..) => port.map_err(|error| error.on(endpoint.name()))?,
+    };
+    if port == 0 && purpose == Purpose::Connect {
+        return Err(Error::usage("port 0 is not one to connect to")
+            .on(endpoint.name())
+            .hinting("port 0 lets a server take a free port; a client needs the port that it took"));
+    }
+    Ok(port)
 }
 
 fn port_number(port: &Port, socket_type: Type, names: Names) -> Result<u16> {

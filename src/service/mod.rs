@@ -10,6 +10,7 @@ mod error;
 mod exchange;
 pub mod handler;
 mod message;
+mod probe;
 mod reach;
 mod server;
 mod stop;
@@ -23,6 +24,9 @@ pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
 pub use handler::{BoxFuture, ConnectionHandler, Display, Handler, Reply, Screen, Terms};
 pub use message::{Batch, Messages, Outcome, Peer};
+pub use probe::{
+    CONCURRENT_ATTEMPTS, Enough, Finding, Findings, PROBE_CLOSE_TIMEOUT, PROBE_TIMEOUT, Place, Probe, State,
+};
 pub use reach::Reach;
 pub use server::{Conversations, DRAIN_TIMEOUT, IDLE_TIMEOUT, LEAST_RATE, Served, Server, ServerConfig, WRITE_TIMEOUT};
 pub use stop::{Stop, Stopper};

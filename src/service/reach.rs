@@ -31,20 +31,17 @@ impl Reach {
     /// # Errors
     /// That of the first endpoint, when no attempt is left. A mistake in an address is not tried again.
     pub async fn connect(&self, endpoints: &[Endpoint]) -> net::Result<Connection> {
-        let started = Instant::now();
-        let (mut wait_pause, mut retry_pause) = (WAIT_PAUSE.0, RETRY_PAUSE.0);
+        let mut waiting = Waiting::new(self.wait);
+        let mut retry_pause = RETRY_PAUSE.0;
         let mut retries = self.retries;
         loop {
-            let left = self.wait.map(|wait| wait.saturating_sub(started.elapsed()));
-            let error = match self.attempt(endpoints, left).await {
+            let error = match self.attempt(endpoints, &waiting).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) if error.kind() == ErrorKind::Usage => return Err(error),
                 Err(error) => error,
             };
-            let waited = started.elapsed();
-            if let Some(left) = self.wait.and_then(|wait| wait.checked_sub(waited)).filter(|left| !left.is_zero()) {
-                sleep(wait_pause.min(left)).await;
-                wait_pause = (wait_pause * 2).min(WAIT_PAUSE.1);
+            if waiting.goes_on() {
+                waiting.pause().await;
             } else if retries > 0 {
                 tracing::info!("{error}: again in {retry_pause:?}");
                 retries -= 1;
@@ -56,12 +53,9 @@ impl Reach {
         }
     }
 
-    /// Tries each endpoint once; none for longer than what is `left` of the waiting, unless it is over or was not wanted.
-    async fn attempt(&self, endpoints: &[Endpoint], left: Option<Duration>) -> net::Result<Connection> {
-        let mut connector = self.connector.clone();
-        if let Some(left) = left.filter(|left| !left.is_zero()) {
-            connector.timeout = connector.timeout.min(left);
-        }
+    /// Tries each endpoint once.
+    async fn attempt(&self, endpoints: &[Endpoint], waiting: &Waiting) -> net::Result<Connection> {
+        let connector = waiting.bounded(&self.connector);
         let mut first = None;
         for endpoint in endpoints {
             match connector.connect(endpoint).await {
@@ -75,6 +69,42 @@ impl Reach {
             }
         }
         Err(first.unwrap_or_else(|| net::Error::usage("there is no address to connect to")))
+    }
+}
+
+/// Waiting for a server: what is left of it, and the growing pauses between attempts.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    started: Instant,
+    wait: Duration,
+    pause: Duration,
+}
+
+impl Waiting {
+    /// Begins to wait, for so long; `None` is not at all, `Duration::MAX` for ever.
+    pub(super) fn new(wait: Option<Duration>) -> Self {
+        Self { started: Instant::now(), wait: wait.unwrap_or_default(), pause: WAIT_PAUSE.0 }
+    }
+
+    /// Whether another attempt is due when one has failed.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.left().is_zero()
+    }
+
+    /// The settings of an attempt: it takes no longer than what is left of the waiting, unless it is over or was not wanted.
+    pub(super) fn bounded(&self, connector: &Connector) -> Connector {
+        let timeout = if self.goes_on() { connector.timeout.min(self.left()) } else { connector.timeout };
+        Connector { timeout, ..connector.clone() }
+    }
+
+    /// Lets the time between two attempts pass.
+    pub(super) async fn pause(&mut self) {
+        sleep(self.pause.min(self.left())).await;
+        self.pause = (self.pause * 2).min(WAIT_PAUSE.1);
+    }
+
+    fn left(&self) -> Duration {
+        self.wait.saturating_sub(self.started.elapsed())
     }
 }
 

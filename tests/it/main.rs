@@ -14,6 +14,7 @@ mod layers;
 mod library;
 mod lookups;
 mod peers;
+mod probing;
 mod reaching;
 mod serving;
 mod sockets;
