@@ -3,6 +3,7 @@
 //! Knows nothing of arguments, terminals and exit statuses. [`Server`] gives the messages of many clients to a
 //! [`Handler`]; [`Client`] sends messages and knows which of them were acknowledged.
 
+pub mod access;
 mod client;
 mod error;
 mod exchange;
@@ -12,6 +13,7 @@ mod reach;
 mod server;
 mod workspace;
 
+pub use access::{Access, AccessRules, Gate};
 pub use client::{
     ACKNOWLEDGEMENT_TIMEOUT, Acknowledgements, Client, ClientConfig, DATAGRAM_WINDOW, How, QUIET, Receipt,
 };
