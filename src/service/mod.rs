@@ -8,6 +8,7 @@ mod client;
 mod error;
 mod exchange;
 pub mod handler;
+pub mod limits;
 mod message;
 mod reach;
 mod server;
@@ -20,6 +21,7 @@ pub use client::{
 pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
 pub use handler::{BoxFuture, Display, Handler, Reply, Screen};
+pub use limits::{Admission, Limits};
 pub use message::{Batch, Messages, Outcome, Peer};
 pub use reach::Reach;
 pub use server::{Conversations, DRAIN_TIMEOUT, Served, Server, ServerConfig};
