@@ -170,6 +170,7 @@ mod tests {
         assert_eq!([(); 4].map(|()| bucket.take(rate, now)), [true, true, true, false]);
         // A time before the last is as if none had passed.
         assert!(!bucket.take(rate, start));
+        assert!(!bucket.take(rate, now), "what was earned is not earned again");
         assert!(bucket.take(rate, now + Duration::from_millis(334)));
     }
 }
