@@ -329,18 +329,31 @@ fn a_hundred_thousand_rules_are_no_problem() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         u32::try_from(state >> 32).expect("32 bits")
     };
-    let deny: Vec<String> = (0..100_000u32)
-        .map(|number| match number % 3 {
-            0 => Ipv4Addr::from_bits(next()).to_string(),
-            1 => ipnet::Ipv4Net::new(Ipv4Addr::from_bits(next()), 24).expect("a prefix").trunc().to_string(),
-            _ => format!("fd00::{:x}:0/112", next() >> 16),
+    let (v4, v6) = (|bits| IpAddr::from(Ipv4Addr::from_bits(bits)), |bits| IpAddr::from(Ipv6Addr::from_bits(bits)));
+    // Each with its first and its last address.
+    let rules: Vec<(String, IpAddr, IpAddr)> = (0..100_000u32)
+        .map(|number| match (number % 3, next()) {
+            (0, bits) => (v4(bits).to_string(), v4(bits), v4(bits)),
+            (1, bits) => (format!("{}/24", v4(bits & !0xff)), v4(bits & !0xff), v4(bits | 0xff)),
+            (_, bits) => {
+                let (first, last) = (v6(u128::from(bits) << 64), v6(u128::from(bits) << 64 | u128::from(next())));
+                (format!("{first}-{last}"), first, last)
+            }
         })
         .collect();
-    let mut ips: Vec<IpAddr> = (0..4).map(|_| Ipv4Addr::from_bits(next()).into()).collect();
-    ips.extend((0..4).map(|_| IpAddr::from(Ipv6Addr::from_bits(0xfd << 120 | u128::from(next())))));
-    agree(&[], &deny, &ips);
-    // Asked as often as by an attack: to look at each rule would take minutes.
+    let deny: Vec<String> = rules.iter().map(|(text, ..)| text.clone()).collect();
     let access = loaded(&[], &deny);
+    let mut ips: Vec<IpAddr> = (0..100).flat_map(|_| [v4(next()), v6(u128::from(next()) << 64)]).collect();
+    ips.extend(rules.iter().step_by(1001).flat_map(|(_, first, last)| [*first, *last]));
+    let mut found = [0, 0];
+    for ip in &ips {
+        let is_denied = rules.iter().any(|(_, first, last)| first <= ip && ip <= last);
+        let addr = Addr::Inet(SocketAddr::new(*ip, 1));
+        assert_eq!(access.judge(&Subject::from(&addr)).is_err(), is_denied, "{ip}");
+        found[usize::from(is_denied)] += 1;
+    }
+    assert!(found.iter().all(|count| *count > 50), "{found:?}");
+    // Asked as often as by an attack: to look at each rule would take minutes.
     let addr = Addr::Inet(SocketAddr::new(ips[0], 1));
     let subject = Subject::from(&addr);
     let verdict = access.judge(&subject).is_ok();
