@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::io;
 
-use crate::net::{Endpoint, Error, ListenConfig, Listener, Type, plain};
-use crate::service::{Conversations, Display, Handler, Reply, Server, ServerConfig};
+use crate::net::{Addr, Endpoint, Error, ListenConfig, Listener, Type, plain};
+use crate::service::{Access, Conversations, Display, Handler, Reply, Server, ServerConfig};
 
 use super::args::{self, ServerArgs};
 use super::runtime::{Signals, block_on};
@@ -31,12 +31,19 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
         max_message: args.max_message,
         acknowledgement: (!args.no_ack).then_some(args.ack),
         conversations: if args.keep_open { Conversations::Many } else { Conversations::One },
+        limits: args.limits.limits(),
         ..ServerConfig::default()
     };
+    let rules = args.access.rules(args.common.names());
     block_on(async {
         let mut signals = Signals::catch()?;
         let screen = StandardOutput::open()?;
+        let access = rules.load().await?;
         let listeners = listen(&endpoints, &listening).await?;
+        for listener in &listeners {
+            check_that_some_are_let_in(listener, &access)?;
+        }
+        let config = ServerConfig { gate: access.into(), ..config };
         for name in listeners.iter().flat_map(Listener::names) {
             if verbosity.says_notices() {
                 report::notice(&format!("listening on {name}"));
@@ -47,6 +54,22 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
             None => serve(Display(screen.clone()), config, listeners, &mut signals, &screen).await,
         }
     })
+}
+
+/// Rules that let nobody in at an address are a mistake that is found when the server starts.
+fn check_that_some_are_let_in(listener: &Listener, access: &Access) -> Result<(), Error> {
+    for (addr, name) in listener.local_addrs().unwrap_or_default().iter().zip(listener.names()) {
+        if access.is_closed_to(addr.domain()) {
+            let rule = match addr {
+                Addr::Inet(_) => "an address or a network, such as 10.0.0.0/8",
+                Addr::Unix(_) => "unix, uid:USER or gid:GROUP",
+                Addr::Vsock { .. } => "vsock or cid:NUMBER",
+            };
+            return Err(Error::usage(format!("nobody is let in at {name}: no allow rule is for such sockets"))
+                .hinting(format!("allow {rule} too, or leave that address out")));
+        }
+    }
+    Ok(())
 }
 
 fn carries_packets(endpoint: &Endpoint) -> bool {

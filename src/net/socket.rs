@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, SockAddr, Type};
 use tokio::io::Interest;
 
-use super::attributes::{self, Attributes, Credentials};
+use super::attributes::Attributes;
 use super::options::{Setting, Value};
 use super::socket_file::SocketFile;
 use super::sys::Watched;
@@ -299,11 +299,6 @@ impl Socket {
     /// The socket is not connected.
     pub fn peer_addr(&self) -> io::Result<Addr> {
         self.raw().peer_addr().and_then(|addr| known(&addr))
-    }
-
-    /// The process at the other end of a Unix connection: `SO_PEERCRED`, unix(7). None for other domains.
-    pub fn peer_credentials(&self) -> Option<Credentials> {
-        (self.domain == Domain::UNIX).then(|| attributes::credentials(self.as_fd())).flatten()
     }
 
     /// The address domain that it was created in.

@@ -6,8 +6,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::net::attributes::Credentials;
-use crate::net::{Addr, Socket};
+use crate::net::{Addr, Credentials, Socket};
 use crate::wire::{Framing, Span};
 
 /// The messages of one read, borrowed from the buffer that they were read into.
@@ -106,7 +105,7 @@ pub struct Peer {
 impl Peer {
     /// The peer of a connection.
     pub fn of(socket: &Socket, addr: Addr) -> Self {
-        Self { addr, local: socket.local_addr().ok(), credentials: socket.peer_credentials() }
+        Self { addr, local: socket.local_addr().ok(), credentials: socket.peer_credentials().unwrap_or_default() }
     }
 }
 

@@ -3,12 +3,14 @@
 //! Knows nothing of arguments, terminals and exit statuses. [`Server`] gives the messages of many clients to a
 //! [`Handler`]; [`Client`] sends messages and knows which of them were acknowledged.
 
+pub mod access;
 mod alarm;
 mod client;
 mod conversation;
 mod error;
 mod exchange;
 pub mod handler;
+pub mod limits;
 mod message;
 mod probe;
 mod reach;
@@ -16,6 +18,7 @@ mod server;
 mod stop;
 mod workspace;
 
+pub use access::{Access, AccessRules, Gate};
 pub use client::{
     ACKNOWLEDGEMENT_TIMEOUT, Acknowledgements, Client, ClientConfig, DATAGRAM_WINDOW, How, QUIET, Receipt,
 };
@@ -23,11 +26,12 @@ pub use conversation::Conversation;
 pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
 pub use handler::{BoxFuture, ConnectionHandler, Display, Handler, Reply, Screen, Terms};
+pub use limits::{Admission, Limits};
 pub use message::{Batch, Messages, Outcome, Peer};
 pub use probe::{
     CONCURRENT_ATTEMPTS, Enough, Finding, Findings, PROBE_CLOSE_TIMEOUT, PROBE_TIMEOUT, Place, Probe, State,
 };
 pub use reach::Reach;
-pub use server::{Conversations, DRAIN_TIMEOUT, IDLE_TIMEOUT, LEAST_RATE, Served, Server, ServerConfig, WRITE_TIMEOUT};
+pub use server::{Conversations, DRAIN_TIMEOUT, LEAST_RATE, Served, Server, ServerConfig};
 pub use stop::{Stop, Stopper};
 pub use workspace::READ_SIZE;

@@ -6,6 +6,7 @@
 mod addresses;
 mod client;
 mod common;
+mod limits;
 mod lookup;
 mod probe;
 mod server;

@@ -15,8 +15,9 @@ use nix::errno::Errno;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::{Addr, Error, Result, UnixName, sys};
+use super::{Addr, Error, Result, UnixName, credentials, sys};
 
+pub use super::credentials::Credentials;
 pub use table::ATTRIBUTES;
 pub use tcp_info::TcpInfo;
 
@@ -45,17 +46,6 @@ pub struct Attributes {
     pub queued_out: Option<usize>,
     /// What TCP knows of the connection.
     pub tcp: Option<TcpInfo>,
-}
-
-/// A process, its user and its group, by their numbers (`SO_PEERCRED`, unix(7)).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Credentials {
-    /// The process.
-    pub pid: u32,
-    /// The user.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
 }
 
 /// One attribute: a row of [`ATTRIBUTES`].
@@ -114,7 +104,7 @@ impl Attributes {
                 Err(_) => None,
             },
             is_listening,
-            credentials: (domain == Domain::UNIX).then(|| credentials(fd)).flatten(),
+            credentials: (domain == Domain::UNIX).then(|| credentials::of(fd).ok().flatten()).flatten(),
             queued_in: (!is_listening).then(|| sys::bytes_queued_in(fd).ok()).flatten(),
             queued_out: (!is_listening).then(|| sys::bytes_queued_out(fd).ok()).flatten(),
             tcp: if inet && kind == Type::STREAM { tcp_info(fd)? } else { None },
@@ -229,15 +219,6 @@ fn is_bound(addr: &Addr) -> bool {
         Addr::Unix(name) => *name != UnixName::Unnamed,
         Addr::Vsock { port, .. } => *port != u32::MAX,
     }
-}
-
-/// The process at the other end of a Unix connection; none where there is no peer, or none that this process can see.
-pub(super) fn credentials(fd: BorrowedFd<'_>) -> Option<Credentials> {
-    let mut bytes = [0; 12];
-    let length = sys::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut bytes).ok()?;
-    let word = |at| Some(u32::from_ne_bytes(*bytes.get(at..length)?.first_chunk()?));
-    let found = Credentials { pid: word(0)?, uid: word(4)?, gid: word(8)? };
-    (found.uid != u32::MAX).then_some(found)
 }
 
 /// None where the protocol is not TCP after all.

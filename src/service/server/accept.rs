@@ -26,23 +26,27 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_s
 /// How often a failing accept is told of at the most.
 const TELL: Duration = Duration::from_secs(10);
 
-/// How many clients are told between two pauses that they cannot be served.
+/// How many clients are told with care at a time that they are not served; and how many between two pauses when there are no
+/// descriptors.
 const REFUSED_AT_ONCE: usize = 64;
 
 /// Accepts until the server is to stop, then waits for the conversations to end.
 pub(super) async fn serve(shared: Arc<Shared>, listener: Listener) {
-    let mut accepting = Accepting { shared, listener, talking: JoinSet::new() };
+    let mut accepting = Accepting { shared, listener, talking: JoinSet::new(), refusing: JoinSet::new() };
     accepting.until_stop().await;
     accepting.take_the_rest().await;
-    let Accepting { listener, mut talking, .. } = accepting;
+    let Accepting { listener, mut talking, mut refusing, .. } = accepting;
     drop(listener);
     while talking.join_next().await.is_some() {}
+    while refusing.join_next().await.is_some() {}
 }
 
 struct Accepting {
     shared: Arc<Shared>,
     listener: Listener,
     talking: JoinSet<()>,
+    /// Those who are being told why they are not let in.
+    refusing: JoinSet<()>,
 }
 
 impl Accepting {
@@ -95,7 +99,20 @@ impl Accepting {
 
     fn let_in(&mut self, incoming: Incoming) {
         let peer = Peer::of(&incoming.socket, incoming.peer.clone());
-        self.talking.spawn(self.shared.clone().converse(incoming, peer));
+        match self.shared.door.connection(&incoming.socket, &peer) {
+            Ok(place) => drop(self.talking.spawn(self.shared.clone().converse(incoming, peer, place))),
+            Err(words) => self.refuse(incoming, words),
+        }
+    }
+
+    fn refuse(&mut self, incoming: Incoming, words: String) {
+        while self.refusing.try_join_next().is_some() {}
+        let shared = self.shared.clone();
+        match self.refusing.len() < REFUSED_AT_ONCE {
+            true => drop(self.refusing.spawn(async move { refusal::say(&shared.setting, incoming, &words).await })),
+            // Whoever floods the server is not worth more.
+            false => refusal::at_once(&shared.setting, &incoming, &words),
+        }
     }
 }
 

@@ -2,17 +2,12 @@
 
 use std::time::Duration;
 
+use crate::service::{Gate, Limits};
 use crate::wire::Framing;
 use crate::wire::plain::ACKNOWLEDGEMENT;
 
 /// How long the conversations in hand may take to end once the server has been told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a client may send no whole message.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-
-/// How long a client may read nothing of its answers.
-pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The least rate at which a long message must come in, once the idle time has run out: bytes a second.
 pub const LEAST_RATE: u32 = 1024;
@@ -30,11 +25,10 @@ pub struct ServerConfig {
     pub conversations: Conversations,
     /// How long conversations in hand may go on after the stop. Default [`DRAIN_TIMEOUT`].
     pub drain_timeout: Duration,
-    /// How long a client may send no whole message; one that is under way has a second more for each [`LEAST_RATE`]
-    /// bytes. Default [`IDLE_TIMEOUT`]; `None` is for ever.
-    pub idle_timeout: Option<Duration>,
-    /// How long a client may read nothing of its answers. Default [`WRITE_TIMEOUT`]; `None` is for ever.
-    pub write_timeout: Option<Duration>,
+    /// How much it takes on; a message that is under way longer than the idle time has a second more for each [`LEAST_RATE`] bytes.
+    pub limits: Limits,
+    /// Whom it lets in. Default: everyone.
+    pub gate: Gate,
 }
 
 /// How many conversations a server has.
@@ -55,8 +49,8 @@ impl Default for ServerConfig {
             acknowledgement: Some(ACKNOWLEDGEMENT.to_owned()),
             conversations: Conversations::Many,
             drain_timeout: DRAIN_TIMEOUT,
-            idle_timeout: Some(IDLE_TIMEOUT),
-            write_timeout: Some(WRITE_TIMEOUT),
+            limits: Limits::default(),
+            gate: Gate::default(),
         }
     }
 }

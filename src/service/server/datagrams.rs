@@ -56,6 +56,10 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
                 continue;
             }
         };
+        if let Err(words) = shared.door.datagram(&from) {
+            refuse(&socket, &from, &words, packet, arrival);
+            continue;
+        }
         had.had_message = true;
         if !from.is_named() && !told_unnamed {
             tracing::warn!("a client without a name has sent a message: it cannot get an answer");
@@ -75,6 +79,16 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
         had.messages += lanes.end().await;
     }
     Ok(had)
+}
+
+/// Tells a sender that it is not let in. The sources of UDP can be forged: nobody is sent more than was sent in their name.
+fn refuse(socket: &PacketSocket, from: &Addr, words: &str, packet: Packet, arrival: Option<Arrival>) {
+    let words = format!("{words}\n");
+    let is_proved = !matches!(from, Addr::Inet(_));
+    if from.is_named() && (is_proved || words.len() <= packet.sent) {
+        // It was not let in, whether it can be told or not.
+        let _ = socket.try_send_to(words.as_bytes(), from, arrival);
+    }
 }
 
 /// What was received of one datagram, and where it came to.

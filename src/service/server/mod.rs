@@ -5,6 +5,7 @@
 mod accept;
 mod config;
 mod datagrams;
+mod door;
 mod lanes;
 mod packets;
 mod patience;
@@ -22,10 +23,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::limits::Ticket;
 use super::{ConnectionHandler, Conversation, Handler, Peer, Stop};
 use crate::net::{Connection, Incoming, Listener, PacketSocket};
 
-pub use config::{Conversations, DRAIN_TIMEOUT, IDLE_TIMEOUT, LEAST_RATE, ServerConfig, WRITE_TIMEOUT};
+pub use config::{Conversations, DRAIN_TIMEOUT, LEAST_RATE, ServerConfig};
+use door::Door;
 use setting::Setting;
 
 /// A server: a handler, and how it is reached by messages.
@@ -69,6 +72,7 @@ impl Server {
             setting: Setting::new(self.handler, &self.config, stopped),
             connections: self.connections,
             conversations: self.config.conversations,
+            door: Door::new(&self.config),
             served: Counts::default(),
             over: Notify::new(),
         });
@@ -106,6 +110,7 @@ struct Shared {
     setting: Setting,
     connections: Option<Arc<dyn ConnectionHandler>>,
     conversations: Conversations,
+    door: Door,
     served: Counts,
     /// Told when the one conversation is over.
     over: Notify,
@@ -137,7 +142,7 @@ impl Shared {
     /// Has the conversation with a client that was let in.
     ///
     /// Not an `async fn`, which would keep what it is given twice: this is what each connection takes while it is open.
-    fn converse(self: Arc<Self>, incoming: Incoming, peer: Peer) -> impl Future<Output = ()> + Send {
+    fn converse(self: Arc<Self>, incoming: Incoming, peer: Peer, place: Ticket) -> impl Future<Output = ()> + Send {
         tracing::info!("{peer}: connected");
         self.served.open.fetch_add(1, Ordering::Relaxed);
         let mut connection = Connection::from(incoming);
@@ -152,6 +157,7 @@ impl Shared {
             self.served.open.fetch_sub(1, Ordering::Relaxed);
             tracing::info!("{peer}: {had}");
             self.note(&had);
+            drop(place);
         }
     }
 

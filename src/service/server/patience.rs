@@ -86,12 +86,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::service::Stop;
     use crate::service::handler::Reply;
     use crate::service::server::ServerConfig;
+    use crate::service::{Limits, Stop};
 
     fn patience(idle: u64) -> Patience {
-        let config = ServerConfig { idle_timeout: Some(Duration::from_secs(idle)), ..ServerConfig::default() };
+        let limits = Limits { idle_timeout: Some(Duration::from_secs(idle)), ..Limits::default() };
+        let config = ServerConfig { limits, ..ServerConfig::default() };
         Patience::new(&Setting::new(Arc::new(Reply("".into())), &config, Stop::new().1))
     }
 

@@ -10,10 +10,18 @@ use libc::MSG_NOSIGNAL;
 use socket2::Type;
 
 use super::setting::{Setting, encode_text};
-use crate::net::Incoming;
+use crate::net::{Connection, Incoming};
 
 /// How many bytes are read of a client before it is left: unread ones would become a reset, which can overtake the word.
 const DISCARD: usize = 16 * 1024;
+
+/// Tells a client why it is not served, and waits for a short time until it has read it.
+pub(super) async fn say(setting: &Setting, incoming: Incoming, words: &str) {
+    at_once(setting, &incoming, words);
+    if let Connection::Stream(mut stream) = Connection::from(incoming) {
+        setting.terms.close(&mut stream, DISCARD).await;
+    }
+}
 
 /// Tells a client why it is not served if it can be done without waiting, and never mind if it cannot.
 pub(super) fn at_once(setting: &Setting, incoming: &Incoming, words: &str) {

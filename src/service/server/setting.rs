@@ -38,7 +38,7 @@ impl Setting {
             only_first: framing == Framing::Read && config.conversations == Conversations::One,
             stream_acknowledgement,
             packet_acknowledgement: config.acknowledgement.as_ref().map(|text| format!("{text}\n").into()),
-            terms: Terms { stop, idle_timeout: config.idle_timeout, write_timeout: config.write_timeout },
+            terms: Terms { stop, idle_timeout: config.limits.idle_timeout, write_timeout: config.limits.write_timeout },
         }
     }
 }

@@ -1,0 +1,82 @@
+//! `Door`: who is let in, by what the rules and the limits say, and what is said of those who are not.
+//!
+//! Apart from accepting and receiving, which ask the same questions of connections and of datagrams.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::ServerConfig;
+use crate::net::{Addr, Socket};
+use crate::service::access::Subject;
+use crate::service::limits::{PeerKey, Ticket};
+use crate::service::{Admission, Gate, Peer};
+use crate::wire::plain::{not_now, refusal};
+
+/// How often those who are not let in are told of at the most. The others are counted.
+const TELL: Duration = Duration::from_secs(1);
+
+/// The door of a server.
+pub(super) struct Door {
+    gate: Gate,
+    admission: Admission,
+    told: Mutex<Told>,
+}
+
+/// When a refusal was told of last, and how many were not since.
+#[derive(Debug, Default)]
+struct Told {
+    at: Option<Instant>,
+    since: u64,
+}
+
+impl Door {
+    pub(super) fn new(config: &ServerConfig) -> Self {
+        Self { gate: config.gate.clone(), admission: Admission::new(&config.limits), told: Mutex::default() }
+    }
+
+    /// Lets a connection in. Else gives the word for its client.
+    pub(super) fn connection(&self, socket: &Socket, peer: &Peer) -> Result<Ticket, String> {
+        let access = self.gate.access();
+        let subject = access.subject(socket, &peer.addr);
+        if let Err(denial) = access.judge(&subject) {
+            self.tell(&denial);
+            return Err(refusal(denial.word()));
+        }
+        let now = Instant::now();
+        self.admission.admit(PeerKey::of(&peer.addr, peer.credentials), now).map_err(|refused| {
+            self.tell(&refused);
+            not_now(refused.word())
+        })
+    }
+
+    /// Lets a datagram in. Else gives the word for its sender.
+    pub(super) fn datagram(&self, from: &Addr) -> Result<(), String> {
+        let access = self.gate.access();
+        let subject = Subject::from(from);
+        if let Err(denial) = access.judge(&subject) {
+            self.tell(&denial);
+            return Err(refusal(denial.word()));
+        }
+        self.admission.admit_datagram(PeerKey::of(from, None), Instant::now()).map_err(|refused| {
+            self.tell(&refused);
+            not_now(refused.word())
+        })
+    }
+
+    /// A flood of clients that are not let in must not become one of the log.
+    fn tell(&self, why: &dyn fmt::Display) {
+        // Nothing in here panics halfway.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if told.at.is_some_and(|at| now.duration_since(at) < TELL) {
+            told.since += 1;
+            return;
+        }
+        match std::mem::take(&mut told.since) {
+            0 => tracing::warn!("not let in: {why}"),
+            others => tracing::warn!("not let in: {why} (and {others} others)"),
+        }
+        told.at = Some(now);
+    }
+}
