@@ -21,3 +21,4 @@ mod sockets;
 mod statuses;
 mod trying;
 mod tutorial;
+mod withstanding;
