@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod access;
 mod datagrams;
 mod docs;
 mod exchange;
