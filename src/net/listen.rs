@@ -14,7 +14,7 @@ use socket2::Type;
 
 use super::endpoint::{Endpoint, Family, Target};
 use super::resolve::{Names, Purpose, resolve};
-use super::socket_file::SocketFile;
+use super::socket_file::{SocketFile, SocketFileOptions};
 use super::{Addr, BACKLOG, Connection, Error, PacketSocket, Result, Socket, endpoint, explain, inherited};
 
 /// How often a free port is tried for that must be free on several addresses at once.
@@ -31,11 +31,14 @@ pub struct ListenConfig {
     pub family: Family,
     /// Whether names may be looked up.
     pub names: Names,
+    /// Who may connect to a Unix socket that is bound to a path.
+    pub socket_file: SocketFileOptions,
 }
 
 impl Default for ListenConfig {
     fn default() -> Self {
-        Self { backlog: BACKLOG, family: Family::Any, names: Names::LookUp }
+        let socket_file = SocketFileOptions::default();
+        Self { backlog: BACKLOG, family: Family::Any, names: Names::LookUp, socket_file }
     }
 }
 
@@ -162,7 +165,7 @@ impl ListenConfig {
         for option in &endpoint.options {
             socket.set_option(option)?;
         }
-        SocketFile::bind(&mut socket, addr).await?;
+        SocketFile::bind(&mut socket, addr, self.socket_file).await?;
         if socket_type != Type::DGRAM {
             socket.listen(self.backlog).map_err(|error| error.at(addr))?;
         }

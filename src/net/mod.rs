@@ -36,4 +36,5 @@ pub use listen::{Incoming, ListenConfig, Listener};
 pub use packet::{MAX_UDP_PAYLOAD, Packet, PacketSocket};
 pub use resolve::{Names, Purpose, resolve};
 pub use socket::{BACKLOG, Socket};
+pub use socket_file::{SOCKET_MODE, SocketFileOptions};
 pub use stream::Stream;
