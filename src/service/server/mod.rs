@@ -55,7 +55,7 @@ impl Server {
         Self { handler: Arc::new(handler), config }
     }
 
-    /// Serves on all listeners until `stop` completes, or the one conversation is over. Then nothing new is accepted;
+    /// Serves on all listeners until `stop` completes, the one conversation is over, or nobody else can come. Then nothing new is accepted;
     /// messages that have arrived are handled and acknowledged, and connections are closed so that the peer reads it all.
     ///
     /// # Errors
@@ -83,12 +83,13 @@ impl Server {
             tokio::select! {
                 () = &mut stop => break Ok(()),
                 () = shared.over.notified() => break Ok(()),
-                Some(ended) = tasks.join_next() => match ended {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => break Err(error),
-                    Err(panic) => break Err(io::Error::other(panic)),
+                ended = tasks.join_next() => match ended {
+                    // Nobody else can come: all there was has been passed to this process.
+                    None => break Ok(()),
+                    Some(Ok(Ok(()))) => {}
+                    Some(Ok(Err(error))) => break Err(error),
+                    Some(Err(panic)) => break Err(io::Error::other(panic)),
                 },
-                else => break Ok(()),
             }
         };
         stopping.send_replace(true);
@@ -130,7 +131,7 @@ impl Shared {
         let mut talking = JoinSet::new();
         let mut trouble = AcceptTrouble::default();
         let mut stopped = pin!(self.stop.clone().wait());
-        loop {
+        while listener.has_connections() {
             let accepted = tokio::select! {
                 biased;
                 () = &mut stopped => break,
