@@ -6,13 +6,17 @@ mod args;
 mod client;
 mod docs;
 mod exit;
+mod inetd;
 mod lookup;
+mod privileges;
 mod prompt;
 mod records;
 mod report;
 mod runtime;
+mod sandbox;
 mod screen;
 mod server;
+mod supervisor;
 mod try_out;
 
 pub use exit::Exit;

@@ -4,11 +4,13 @@
 
 mod harness;
 
+mod daemon;
 mod docs;
 mod exchange;
 mod fixtures;
 mod framing;
 mod hosts;
+mod inetd;
 mod layers;
 mod library;
 mod lookups;

@@ -18,7 +18,7 @@ pub(super) use addresses::{client_endpoints, server_endpoints};
 pub(super) use client::ClientArgs;
 pub(super) use common::Common;
 pub(super) use lookup::{Lookup, LookupArgs};
-pub(super) use server::ServerArgs;
+pub(super) use server::{RunningArgs, ServerArgs, SocketFileArgs};
 
 use super::{Exit, Program};
 
