@@ -6,14 +6,18 @@ mod args;
 mod client;
 mod docs;
 mod exit;
+mod inetd;
 mod lookup;
+mod privileges;
 mod probe;
 mod prompt;
 mod records;
 mod report;
 mod runtime;
+mod sandbox;
 mod screen;
 mod server;
+mod supervisor;
 mod try_out;
 
 pub use exit::Exit;
@@ -44,14 +48,14 @@ fn parse(program: Program, arguments: Vec<std::ffi::OsString>) -> Result<args::C
     let matches = command.try_get_matches_from_mut(arguments)?;
     match program {
         Program::Wilco => args::Wilco::from_arg_matches(&matches).map(|wilco| wilco.command),
-        Program::Server => args::ServerArgs::from_arg_matches(&matches).map(args::Command::Server),
+        Program::Server => args::ServerArgs::from_arg_matches(&matches).map(Box::new).map(args::Command::Server),
         Program::Client => args::ClientArgs::from_arg_matches(&matches).map(args::Command::Client),
     }
 }
 
 fn dispatch(command: args::Command) -> anyhow::Result<Exit> {
     match command {
-        args::Command::Server(args) => server::run(args),
+        args::Command::Server(args) => server::run(*args),
         args::Command::Client(args) => client::run(args),
         args::Command::Lookup(args) => lookup::run(args),
         args::Command::Probe(args) => probe::run(args),

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::endpoint::{Endpoint, Family, Target};
 use super::resolve::{Names, Purpose, resolve};
-use super::socket_file::SocketFile;
+use super::socket_file::{SocketFile, SocketFileOptions};
 use super::{Addr, Error, ErrorKind, PacketSocket, Result, Socket, Stream, explain, inherited};
 
 /// How long connecting may take in all, unless said otherwise.
@@ -167,7 +167,7 @@ async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<
         socket.set_option(option)?;
     }
     match locals.iter().find(|local| local.domain() == addr.domain()) {
-        Some(local) => SocketFile::bind(&mut socket, local).await?,
+        Some(local) => SocketFile::bind(&mut socket, local, SocketFileOptions::default()).await?,
         None if !locals.is_empty() => {
             return Err(named(Error::usage("the source address is of another domain")));
         }

@@ -9,7 +9,12 @@ use std::process::Stdio;
 use nix::errno::Errno;
 use socket2::Type;
 
-use super::{Error, Result, Socket, sys};
+use super::{Error, Result, Socket, open_files, sys};
+
+/// What a supervisor such as systemd tells the process that it has started, and that one alone: sd_listen_fds(3), sd_notify(3),
+/// sd_watchdog_enabled(3). Programs that are started from here must not take it for theirs.
+pub const SUPERVISOR_VARIABLES: [&str; 6] =
+    ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 
 /// The first descriptor that systemd passes (sd_listen_fds(3)).
 const FIRST_PASSED: RawFd = 3;
@@ -49,7 +54,12 @@ pub(super) fn program(command: &str) -> Result<Socket> {
     // The program gets ordinary, blocking descriptors.
     theirs.raw().set_nonblocking(false).map_err(failed)?;
     let (input, output) = (sys_clone(&theirs).map_err(failed)?, sys_clone(&theirs).map_err(failed)?);
-    tokio::process::Command::new(&words[0])
+    let mut program = tokio::process::Command::new(&words[0]);
+    for variable in SUPERVISOR_VARIABLES {
+        program.env_remove(variable);
+    }
+    open_files::restore_in(&mut program);
+    program
         .args(&words[1..])
         .stdin(Stdio::from(input))
         .stdout(Stdio::from(output))

@@ -7,6 +7,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use nix::errno::Errno;
@@ -15,7 +16,7 @@ use socket2::Type;
 use super::endpoint::{Endpoint, Family, Target};
 use super::options::Value;
 use super::resolve::{Names, Purpose, resolve};
-use super::socket_file::SocketFile;
+use super::socket_file::{SocketFile, SocketFileOptions};
 use super::{Addr, BACKLOG, Connection, Error, PacketSocket, Result, Socket, endpoint, explain, inherited};
 
 /// How often a free port is tried for that must be free on several addresses at once.
@@ -32,11 +33,14 @@ pub struct ListenConfig {
     pub family: Family,
     /// Whether names may be looked up.
     pub names: Names,
+    /// Who may connect to a Unix socket that is bound to a path.
+    pub socket_file: SocketFileOptions,
 }
 
 impl Default for ListenConfig {
     fn default() -> Self {
-        Self { backlog: BACKLOG, family: Family::Any, names: Names::LookUp }
+        let socket_file = SocketFileOptions::default();
+        Self { backlog: BACKLOG, family: Family::Any, names: Names::LookUp, socket_file }
     }
 }
 
@@ -46,6 +50,8 @@ impl Default for ListenConfig {
 #[derive(Debug)]
 pub struct Listener {
     bound: Vec<Socket>,
+    /// Connections that somebody else has accepted and passed on: each is handed out once.
+    passed: Mutex<Vec<Incoming>>,
     /// Which of the sockets is asked first.
     turn: AtomicUsize,
 }
@@ -71,7 +77,7 @@ impl ListenConfig {
     /// # Errors
     /// The endpoint cannot be resolved or is none to listen on; the address is in use, not of this machine, or not allowed.
     pub async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
-        let bound = match &endpoint.target {
+        let sockets = match &endpoint.target {
             Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
                 let addrs = resolve(endpoint, Purpose::Listen, self.family, self.names).await?;
                 self.bind_all(endpoint, *socket_type, addrs)
@@ -85,14 +91,7 @@ impl ListenConfig {
                     .hinting("listen on a port, or on tcp:, udp:, unix:, vsock:, fd: or systemd"));
             }
         };
-        for socket in &bound {
-            if socket.socket_type() != Type::DGRAM && !socket.raw().is_listener().unwrap_or(true) {
-                return Err(Error::usage("the socket does not listen").on(endpoint.name()).hinting(
-                    "the program that starts this one must pass a socket that it has bound and made to listen",
-                ));
-            }
-        }
-        Ok(Listener { bound, turn: AtomicUsize::new(0) })
+        Listener::of(sockets).map_err(|error| error.on(endpoint.name()))
     }
 
     async fn bind_all(&self, endpoint: &Endpoint, socket_type: Type, addrs: Vec<Addr>) -> Result<Vec<Socket>> {
@@ -166,7 +165,7 @@ impl ListenConfig {
         for option in &endpoint.options {
             socket.set_option(option)?;
         }
-        SocketFile::bind(&mut socket, addr).await?;
+        SocketFile::bind(&mut socket, addr, self.socket_file).await?;
         if socket_type != Type::DGRAM {
             socket.listen(self.backlog).map_err(|error| error.at(addr))?;
         }
@@ -175,11 +174,34 @@ impl ListenConfig {
 }
 
 impl Listener {
-    /// Waits for a connection on any of the sockets.
+    /// Sockets that are bound, and connections that are there already: inetd passes those with `nowait`, systemd with
+    /// `Accept=yes`.
+    fn of(sockets: Vec<Socket>) -> Result<Self> {
+        let (mut bound, mut passed) = (Vec::new(), Vec::new());
+        for socket in sockets {
+            if socket.socket_type() == Type::DGRAM || socket.raw().is_listener().unwrap_or(true) {
+                bound.push(socket);
+                continue;
+            }
+            let peer = socket.peer_addr().map_err(|_| {
+                Error::usage("the socket neither listens nor is connected").hinting(
+                    "the program that starts this one must pass a socket that it has made to listen, or a connection",
+                )
+            })?;
+            socket.set_nodelay().map_err(|error| Error::system("take over a connection", error))?;
+            passed.push(Incoming { socket, peer });
+        }
+        Ok(Self { bound, passed: Mutex::new(passed), turn: AtomicUsize::new(0) })
+    }
+
+    /// Waits for a connection on any of the sockets. One that was passed to this process comes first.
     ///
     /// # Errors
     /// As [`Socket::accept`] has them. Most pass (descriptors ran out, the peer has gone again): go on accepting after a pause.
     pub async fn accept(&self) -> io::Result<Incoming> {
+        if let Some(incoming) = self.passed().pop() {
+            return Ok(incoming);
+        }
         let accepted = |(socket, peer)| Incoming { socket, peer };
         if let [only] = &self.bound[..] {
             return only.accept().await.map(accepted);
@@ -197,12 +219,13 @@ impl Listener {
 
     /// Whether somebody waits to be accepted at this moment.
     pub fn has_input(&self) -> bool {
-        self.bound.iter().any(Socket::has_input)
+        !self.passed().is_empty() || self.bound.iter().any(Socket::has_input)
     }
 
-    /// Whether there is anything to accept from: sockets for datagrams have no connections.
+    /// Whether there is anything to accept from: sockets for datagrams have no connections, and one that was passed is
+    /// accepted once.
     pub fn has_connections(&self) -> bool {
-        self.bound.iter().any(|bound| bound.socket_type() != Type::DGRAM)
+        !self.passed().is_empty() || self.bound.iter().any(|bound| bound.socket_type() != Type::DGRAM)
     }
 
     /// Takes the sockets for datagrams out, one for each address; the others stay.
@@ -214,7 +237,7 @@ impl Listener {
         packets.into_iter().map(PacketSocket::from).collect()
     }
 
-    /// The addresses as the kernel has them, with the true port where 0 was asked for.
+    /// The addresses that it listens on as the kernel has them, with the true port where 0 was asked for.
     ///
     /// # Errors
     /// As getsockname(2) has them.
@@ -222,13 +245,17 @@ impl Listener {
         self.bound.iter().map(Socket::local_addr).collect()
     }
 
-    /// The addresses as a user would write them: `tcp:[::]:51717`.
+    /// The addresses that it listens on as a user would write them: `tcp:[::]:51717`.
     pub fn names(&self) -> Vec<String> {
         let name = |bound: &Socket| {
             let addr = bound.local_addr().unwrap_or(Addr::Unix(super::UnixName::Unnamed));
             endpoint::written(&addr, bound.socket_type())
         };
         self.bound.iter().map(name).collect()
+    }
+
+    fn passed(&self) -> MutexGuard<'_, Vec<Incoming>> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

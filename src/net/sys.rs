@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 use libc::{c_int, c_void, socklen_t};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::SockAddr;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -61,19 +62,37 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(socket2::Socket, S
     Ok((unsafe { socket2::Socket::from_raw_fd(fd) }, peer))
 }
 
+/// Has a program start with this soft limit of open files (setrlimit(2), `RLIMIT_NOFILE`); the hard limit stays.
+pub(crate) fn limit_open_files(program: &mut tokio::process::Command, soft: u64) {
+    let limit = move || {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?)
+    };
+    // SAFETY: between fork and exec only what is safe in a signal handler may be done (signal-safety(7)): this is two
+    // system calls, without allocation and without a lock.
+    unsafe { program.pre_exec(limit) };
+}
+
 /// A buffer as the receiving calls of `socket2` take it.
 pub(crate) fn uninit(buffer: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     // SAFETY: the layouts are the same, and those calls only write bytes that are initialised (socket2 says so).
     unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) }
 }
 
-/// A descriptor of one's own for one that the process was started with: fcntl(2), `F_DUPFD_CLOEXEC`.
+/// A descriptor of one's own for one that the process was started with: fcntl(2), `F_DUPFD_CLOEXEC`. Programs that are started
+/// from here do not get the other one either, unless it is a standard stream.
 pub(crate) fn duplicate(fd: c_int) -> io::Result<OwnedFd> {
     // SAFETY: the call takes any number and fails for one that is no descriptor.
     match unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) } {
         -1 => Err(io::Error::last_os_error()),
-        // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
-        new => Ok(unsafe { OwnedFd::from_raw_fd(new) }),
+        new => {
+            if fd > libc::STDERR_FILENO {
+                // SAFETY: as above; the flag changes nothing for this process.
+                unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+            }
+            // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
+            Ok(unsafe { OwnedFd::from_raw_fd(new) })
+        }
     }
 }
 

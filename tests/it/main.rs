@@ -5,12 +5,14 @@
 mod harness;
 
 mod access;
+mod daemon;
 mod datagrams;
 mod docs;
 mod exchange;
 mod fixtures;
 mod framing;
 mod hosts;
+mod inetd;
 mod layers;
 mod library;
 mod lookups;

@@ -155,7 +155,7 @@ fn a_line_of_a_gigabyte_is_refused() {
 
 #[test]
 fn without_descriptors_clients_are_told_so_and_later_ones_served() {
-    let script = r#"ulimit -n 40; exec "$0" 127.0.0.1:0 -k"#;
+    let script = r#"ulimit -n 40; exec "$0" 127.0.0.1:0 -k --max-connections 0"#;
     let server = Launch::command("sh", ["-c", script, env!("CARGO_BIN_EXE_server")]).start();
     let port = server.port();
     let mut clients: Vec<TcpStream> = (0..60).map(|_| connect(&port)).collect();

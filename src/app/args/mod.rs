@@ -21,7 +21,7 @@ pub(super) use client::ClientArgs;
 pub(super) use common::Common;
 pub(super) use lookup::{Lookup, LookupArgs};
 pub(super) use probe::ProbeArgs;
-pub(super) use server::ServerArgs;
+pub(super) use server::{RunningArgs, ServerArgs, SocketFileArgs};
 
 use super::{Exit, Program};
 
@@ -36,7 +36,7 @@ pub(super) struct Wilco {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Receive messages: display each and acknowledge it
-    Server(ServerArgs),
+    Server(Box<ServerArgs>),
     /// Send messages and show their acknowledgements
     Client(ClientArgs),
     /// Ask for hosts, services, protocols, networks, DNS records, or what the kernel tells of a socket

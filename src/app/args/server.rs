@@ -13,7 +13,8 @@ use crate::wire::plain::ACKNOWLEDGEMENT;
 ///
 /// Listens, and says so when it is ready. Each message is written to standard output and then acknowledged. Ends after its
 /// first conversation (a connection without a message is none), or with -k when it is stopped: SIGTERM and SIGINT let messages in hand be finished, a second one ends
-/// it at once.
+/// it at once. SIGHUP has a server with -k read its files anew and go on, unless it was started at a terminal that has now
+/// gone; without -k it ends it.
 #[derive(Args, Debug)]
 #[command(after_long_help = exit_statuses())]
 pub(in crate::app) struct ServerArgs {
@@ -45,5 +46,40 @@ pub(in crate::app) struct ServerArgs {
     #[command(flatten)]
     pub(in crate::app) access: AccessArgs,
     #[command(flatten)]
+    pub(in crate::app) socket_file: SocketFileArgs,
+    #[command(flatten)]
+    pub(in crate::app) running: RunningArgs,
+    #[command(flatten)]
     pub(in crate::app) common: Common,
+}
+
+// Who may connect to a Unix socket with a path. (A doc comment would become the help of the command.)
+#[derive(Args, Clone, Debug)]
+pub(in crate::app) struct SocketFileArgs {
+    /// The permissions of a Unix socket's file, in octal: whoever may write to it may connect. It never has more, not even
+    /// while it is made [default: 0600]
+    #[arg(long, value_name = "OCTAL", value_parser = value::mode, help_heading = "Access")]
+    pub(in crate::app) socket_mode: Option<u32>,
+    /// Whose the socket file is [default: whoever starts the server]
+    #[arg(long, value_name = "NAME|UID", help_heading = "Access")]
+    pub(in crate::app) socket_user: Option<String>,
+    /// The group of the socket file
+    #[arg(long, value_name = "NAME|GID", help_heading = "Access")]
+    pub(in crate::app) socket_group: Option<String>,
+}
+
+// As whom and within which bounds it runs.
+#[derive(Args, Clone, Debug)]
+pub(in crate::app) struct RunningArgs {
+    /// Run as this user once it listens, in the groups that it is in, without a way back. A socket file stays at the end
+    /// where that user may not remove it
+    #[arg(long, value_name = "NAME|UID", help_heading = "Running it")]
+    pub(in crate::app) user: Option<String>,
+    /// Run in this group instead of the user's own
+    #[arg(long, value_name = "NAME|GID", help_heading = "Running it")]
+    pub(in crate::app) group: Option<String>,
+    /// Do without the sandbox, in which the server can write no file, run no program, and make no system call for debuggers,
+    /// mounts and the like; -v says what of it this kernel knows
+    #[arg(long, help_heading = "Running it")]
+    pub(in crate::app) no_sandbox: bool,
 }

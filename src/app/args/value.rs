@@ -29,6 +29,27 @@ pub(super) fn rule(text: &str) -> Result<Rule, String> {
     text.parse().map_err(|error| described(&error))
 }
 
+/// Permissions of a file, as chmod(1) takes their number.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| format!("`{text}` are no permissions: write them as an octal number, such as 0660"))
+}
+
 fn described(error: &Error) -> String {
     error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}: {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_are_octal() {
+        for (text, value) in [("0660", 0o660), ("600", 0o600), ("0", 0), ("0777", 0o777)] {
+            assert_eq!(mode(text), Ok(value), "{text}");
+        }
+        for text in ["", "0o660", "rw", "668", "1777", "-1", "07777777777777"] {
+            assert!(mode(text).expect_err("no permissions").contains("0660"), "{text}");
+        }
+    }
 }

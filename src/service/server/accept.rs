@@ -55,7 +55,7 @@ impl Accepting {
         let stop = self.shared.setting.terms.stop.clone();
         let mut stopped = pin!(stop.wait());
         let many = self.shared.conversations == Conversations::Many;
-        loop {
+        while self.listener.has_connections() {
             let accepted = tokio::select! {
                 biased;
                 () = &mut stopped => break,
@@ -86,11 +86,14 @@ impl Accepting {
 
     /// Whoever had connected by the stop is served; whoever comes now is refused by the kernel.
     async fn take_the_rest(&mut self) {
+        if !self.shared.setting.terms.stop.is_set() || self.shared.conversations == Conversations::One {
+            return;
+        }
         for _ in 0..BACKLOG {
             let accepted =
                 self.shared.setting.terms.stop.unless_idle(self.listener.accept(), || self.listener.has_input());
             match accepted.await {
-                Some(Ok(incoming)) if self.shared.conversations == Conversations::Many => self.let_in(incoming),
+                Some(Ok(incoming)) => self.let_in(incoming),
                 Some(Err(error)) if is_about_the_peer(&error) => {}
                 _ => break,
             }

@@ -61,7 +61,7 @@ impl Server {
         Self { connections: Some(Arc::new(handler)), ..self }
     }
 
-    /// Serves on all listeners until `stop` completes, or the one conversation is over. Then nothing new is accepted;
+    /// Serves on all listeners until `stop` completes, the one conversation is over, or nobody else can come. Then nothing new is accepted;
     /// messages that have arrived are handled and acknowledged, and connections are closed so that the peer reads it all.
     ///
     /// # Errors
@@ -90,12 +90,13 @@ impl Server {
             tokio::select! {
                 () = &mut stop => break Ok(()),
                 () = shared.over.notified() => break Ok(()),
-                Some(ended) = tasks.join_next() => match ended {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => break Err(error),
-                    Err(panic) => break Err(io::Error::other(panic)),
+                ended = tasks.join_next() => match ended {
+                    // Nobody else can come: all there was has been passed to this process.
+                    None => break Ok(()),
+                    Some(Ok(Ok(()))) => {}
+                    Some(Ok(Err(error))) => break Err(error),
+                    Some(Err(panic)) => break Err(io::Error::other(panic)),
                 },
-                else => break Ok(()),
             }
         };
         stopper.stop();

@@ -4,9 +4,10 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
@@ -41,6 +42,7 @@ pub(crate) struct Launch {
     terminal: Terminal,
     namespace: Option<String>,
     no_input: bool,
+    input: Option<Arc<OwnedFd>>,
 }
 
 impl Launch {
@@ -58,6 +60,7 @@ impl Launch {
             terminal: Terminal::NONE,
             namespace: None,
             no_input: false,
+            input: None,
         }
     }
 
@@ -125,6 +128,12 @@ impl Launch {
         self
     }
 
+    /// Starts it with this as its standard input, as inetd passes a socket.
+    pub(crate) fn input(mut self, input: impl Into<OwnedFd>) -> Launch {
+        self.input = Some(Arc::new(input.into()));
+        self
+    }
+
     /// Starts it.
     pub(crate) fn start(&self) -> Program {
         let mut command = self.build();
@@ -140,7 +149,11 @@ impl Launch {
             File::from(master.as_fd().try_clone_to_owned().expect("duplicate the terminal"))
         });
         if screen.is_none() {
-            let stdin = if self.no_input { Stdio::null() } else { Stdio::piped() };
+            let stdin = match &self.input {
+                Some(input) => Stdio::from(input.try_clone().expect("duplicate the standard input")),
+                None if self.no_input => Stdio::null(),
+                None => Stdio::piped(),
+            };
             command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         }
         let mut child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));

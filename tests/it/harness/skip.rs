@@ -6,12 +6,19 @@
 use std::io::Write;
 
 /// Reasons that nothing changes that could be installed.
-const GIVEN: &[&str] =
-    &["this kernel has no loopback for vsock (vsock_loopback)", "not a git checkout, so no file is tracked"];
+const GIVEN: &[&str] = &[
+    "this kernel has no loopback for vsock (vsock_loopback)",
+    "not a git checkout, so no file is tracked",
+    "there is no systemd-analyze here",
+    "this kernel has no landlock",
+];
 
 /// Reasons that lie in how the tests are run: they are not accepted where `WILCO_TEST_SKIPS=none` is set.
-const SURROUNDINGS: &[&str] =
-    &["network namespaces need root", "this system lets nobody but root make a network namespace"];
+const SURROUNDINGS: &[&str] = &[
+    "network namespaces need root",
+    "this system lets nobody but root make a network namespace",
+    "only root may become another user",
+];
 
 /// Tells that the test `name` is skipped; the caller returns. Fails for a reason that is not in the list.
 #[track_caller]

@@ -1,0 +1,99 @@
+//! `server`: listens, handles messages and acknowledges each.
+//!
+//! Apart from the service, which serves: here is in which order a process becomes a server, and what ends it.
+
+mod running;
+mod settings;
+
+use crate::net::{Endpoint, ListenConfig, Listener, open_files, plain};
+use crate::service::{Conversations, Display, Gate, Limits, Reply, Server, ServerConfig};
+
+use super::args::{self, ServerArgs};
+use super::runtime::{block_on, block_on_and_join};
+use super::sandbox::Sandbox;
+use super::screen::StandardOutput;
+use super::supervisor::Supervisor;
+use super::{Exit, inetd, report};
+use running::Running;
+
+/// How many descriptors a server needs beside those of its clients: standard streams, listeners, the runtime, files that are
+/// read anew.
+const OWN_FILES: usize = 64;
+
+pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
+    let verbosity = args.common.verbosity();
+    report::start(verbosity);
+    let endpoints = args::server_endpoints(&args.addresses)?;
+    settings::check(&args, &endpoints)?;
+    let listening = ListenConfig {
+        family: args.common.family(),
+        names: args.common.names(),
+        socket_file: settings::socket_file(&args.socket_file, &endpoints)?,
+        ..ListenConfig::default()
+    };
+    let config = ServerConfig {
+        framing: args.framing.unwrap_or_default(),
+        max_message: args.max_message,
+        acknowledgement: (!args.no_ack).then_some(args.ack),
+        conversations: if args.keep_open { Conversations::Many } else { Conversations::One },
+        limits: bounded(args.limits.limits()),
+        ..ServerConfig::default()
+    };
+    let rules = args.access.rules(args.common.names());
+    let account = settings::account(&args.running)?;
+
+    // First what needs privileges and files, then what takes them away, both before there is a second thread; clients last.
+    let supervisor = Supervisor::of_environment();
+    let screen = StandardOutput::open()?;
+    let (listeners, access) = block_on_and_join(async {
+        let access = rules.load().await?;
+        let listeners = listen(&endpoints, &listening).await?;
+        for listener in &listeners {
+            settings::check_that_some_are_let_in(listener, &access)?;
+        }
+        Ok((listeners, access))
+    })?;
+    inetd::spare_peer(&endpoints)?;
+    if let Some(account) = &account {
+        account.assume()?;
+        tracing::info!("running as {account}");
+    }
+    if !args.running.no_sandbox {
+        let kept = Sandbox { removes_in: settings::socket_directories(&endpoints), ..Sandbox::default() }.enter();
+        tracing::info!("sandbox: {kept}");
+    }
+    let gate = Gate::from(access);
+    let conversations = config.conversations;
+    let config = ServerConfig { gate: gate.clone(), ..config };
+    let server = match args.reply {
+        Some(text) => Server::new(Reply(text.into()), config),
+        None => Server::new(Display(screen.clone()), config),
+    };
+    let says_notices = verbosity.says_notices();
+    block_on(Running { conversations, listeners, screen, supervisor, says_notices, rules, gate }.serve(server))
+}
+
+/// Takes as many descriptors as this process may have, and no more connections than there are descriptors for: whoever comes
+/// then is told that there are too many, which is better than to run out.
+fn bounded(limits: Limits) -> Limits {
+    let files = match open_files::raise() {
+        Ok(files) => usize::try_from(files).unwrap_or(usize::MAX),
+        Err(error) => {
+            tracing::info!("the limit of open files stays as it is: {}", plain(&error));
+            return limits;
+        }
+    };
+    let most = files.saturating_sub(OWN_FILES).max(1);
+    if limits.max_connections > most {
+        tracing::info!("at most {most} connections at once: the limit of open files is {files}");
+    }
+    Limits { max_connections: limits.max_connections.min(most), ..limits }
+}
+
+async fn listen(endpoints: &[Endpoint], config: &ListenConfig) -> anyhow::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for endpoint in endpoints {
+        listeners.push(config.listen(endpoint).await?);
+    }
+    Ok(listeners)
+}

@@ -1,0 +1,129 @@
+//! `Running`: a server that serves, and all that watches over it: signals, the supervisor, standard output.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::app::runtime::{Hangup, Request, ServerSignals};
+use crate::app::screen::StandardOutput;
+use crate::app::supervisor::Supervisor;
+use crate::app::{Exit, report};
+use crate::net::{Listener, plain};
+use crate::service::{AccessRules, Conversations, Gate, Server};
+
+/// A server that is ready to serve, and all that watches over it.
+pub(super) struct Running {
+    pub(super) conversations: Conversations,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) screen: Arc<StandardOutput>,
+    pub(super) supervisor: Supervisor,
+    pub(super) says_notices: bool,
+    /// Who is let in: read anew when that is asked for. If it fails, what was read before stays in force.
+    pub(super) rules: AccessRules,
+    pub(super) gate: Gate,
+}
+
+impl Running {
+    /// Serves until it is over or a signal ends it; a second signal does not wait for what is in hand.
+    pub(super) async fn serve(mut self, server: Server) -> anyhow::Result<Exit> {
+        let hangup = match self.conversations {
+            Conversations::One => Hangup::Ends,
+            Conversations::Many => Hangup::Reloads,
+        };
+        let mut signals = ServerSignals::catch(hangup)?;
+        let mut watchdog = Watchdog::of(&self.supervisor);
+        self.tell_ready();
+        let end = Cell::new(Exit::Done);
+        let (signalled, mut stop) = tokio::sync::oneshot::channel::<()>();
+        let mut signalled = Some(signalled);
+        let screen = self.screen.clone();
+        let mut serving = std::pin::pin!(server.serve(std::mem::take(&mut self.listeners), async {
+            tokio::select! {
+                _ = &mut stop => {}
+                _ = screen.failed() => end.set(Exit::Failed),
+            }
+        }));
+        let served = loop {
+            tokio::select! {
+                served = &mut serving => break served?,
+                () = watchdog.is_due() => self.supervisor.alive(),
+                request = signals.next() => match (request, signalled.take()) {
+                    (Request::End(exit), Some(signalled)) => {
+                        self.supervisor.stopping();
+                        end.set(exit);
+                        // It has ended by itself just now, then.
+                        let _ = signalled.send(());
+                    }
+                    (Request::End(exit), None) => return Ok(exit),
+                    (Request::Reload, Some(not_signalled)) => {
+                        signalled = Some(not_signalled);
+                        self.reload().await;
+                    }
+                    // What is about to end needs nothing new.
+                    (Request::Reload, None) => {}
+                },
+            }
+        };
+        if signalled.is_some() {
+            self.supervisor.stopping();
+        }
+        if served.cut_off > 0 {
+            report::notice(&format!("{} conversations were cut off: they took too long to end", served.cut_off));
+        }
+        if end.get() == Exit::Failed {
+            let error = screen.failed().await;
+            // A reader that has gone has seen enough.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                anyhow::bail!("standard output: {}", plain(error));
+            }
+        }
+        Ok(end.get())
+    }
+
+    fn tell_ready(&self) {
+        let names: Vec<_> = self.listeners.iter().flat_map(Listener::names).collect();
+        for name in names.iter().filter(|_| self.says_notices) {
+            report::notice(&format!("listening on {name}"));
+        }
+        self.supervisor.ready(&format!("listening on {}", names.join(", ")));
+    }
+
+    async fn reload(&self) {
+        self.supervisor.reloading();
+        match self.rules.load().await {
+            Ok(access) => {
+                self.gate.replace(access);
+                if self.says_notices {
+                    report::notice("reloaded");
+                }
+            }
+            Err(error) => {
+                report::error(&error.into());
+                report::notice("nothing was reloaded: what was in force stays so");
+            }
+        }
+        self.supervisor.reloaded();
+    }
+}
+
+/// The beat that a supervisor wants to hear, for as long as this process handles anything at all.
+struct Watchdog(Option<Interval>);
+
+impl Watchdog {
+    fn of(supervisor: &Supervisor) -> Self {
+        Self(supervisor.watchdog().map(|period| {
+            let mut beat = interval(period);
+            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            beat
+        }))
+    }
+
+    async fn is_due(&mut self) {
+        match &mut self.0 {
+            Some(beat) => beat.tick().await,
+            None => std::future::pending().await,
+        };
+    }
+}
