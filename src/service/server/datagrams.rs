@@ -53,7 +53,7 @@ pub(super) async fn serve(setting: &Setting, socket: &PacketSocket, one: bool) -
         };
         had.had_message = true;
         let peer = Peer { addr: from, local: local.clone(), credentials: None };
-        let answer = answer_packet(setting, &buffer, packet, &peer, &mut outcomes).await;
+        let answer = answer_packet(setting, &buffer, packet, 1, &peer, &mut outcomes).await;
         had.messages += u64::from(answer.counts);
         match answer.bytes {
             Some(_) if !peer.addr.is_named() && !told_unnamed => {

@@ -18,7 +18,7 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
     let mut had = Conversation::default();
     let mut buffer = vec![0; packet_buffer(setting.max_message)];
     let mut outcomes = Vec::new();
-    loop {
+    for number in 1.. {
         let packet = match setting.terms.input(socket.recv(&mut buffer), || socket.socket().has_input()).await {
             // A packet of no bytes is the end of the connection.
             Ok(None | Some(Packet { sent: 0, .. })) => break,
@@ -29,7 +29,7 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
             }
         };
         had.had_message = true;
-        let answer = answer_packet(setting, &buffer, packet, peer, &mut outcomes).await;
+        let answer = answer_packet(setting, &buffer, packet, number, peer, &mut outcomes).await;
         had.messages += u64::from(answer.counts);
         if let Some(bytes) = &answer.bytes
             && let Err(error) = socket.send(bytes).await
@@ -61,11 +61,12 @@ pub(super) struct Answer {
     pub(super) goes_on: bool,
 }
 
-/// Handles one packet as one message.
+/// Handles one packet as one message, of this number in its connection.
 pub(super) async fn answer_packet(
     setting: &Setting,
     buffer: &[u8],
     packet: Packet,
+    number: u64,
     peer: &Peer,
     outcomes: &mut Vec<Outcome>,
 ) -> Answer {
@@ -80,7 +81,7 @@ pub(super) async fn answer_packet(
         return refusal(&wire::Error::TooLong { limit }.to_string());
     }
     let span = [Span { start: 0, end: packet.length }];
-    setting.handler.handle(Messages::of_packets(buffer, &span), peer, outcomes).await;
+    setting.handler.handle(Messages::of_packets(buffer, &span).from_number(number), peer, outcomes).await;
     check_outcomes(outcomes, 1);
     match outcomes.remove(0) {
         Outcome::Done => Answer { bytes: setting.packet_acknowledgement.clone(), counts: true, goes_on: true },
