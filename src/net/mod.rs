@@ -32,6 +32,7 @@ pub use arrival::Arrival;
 pub use connect::{ATTEMPT_DELAY, CONNECT_TIMEOUT, Connection, Connector};
 pub use endpoint::{Endpoint, Family, Port, SCHEMES, Scheme, Target};
 pub use error::{Error, ErrorKind, Result, plain};
+pub use inherited::keep_from_programs;
 pub use listen::{Incoming, ListenConfig, Listener};
 pub use packet::{MAX_UDP_PAYLOAD, Packet, PacketSocket};
 pub use resolve::{Names, Purpose, resolve};
