@@ -7,6 +7,7 @@ mod client;
 mod docs;
 mod exit;
 mod lookup;
+mod programs;
 mod prompt;
 mod records;
 mod report;

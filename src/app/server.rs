@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::io;
 
-use crate::net::{Endpoint, Error, ListenConfig, Listener, Type, plain};
-use crate::service::{Conversations, Display, Handler, Reply, Server, ServerConfig};
+use crate::net::{Endpoint, Error, ListenConfig, Listener, Type, keep_from_programs, plain};
+use crate::service::{Conversations, Display, Outcome, Peer, Reply, Server, ServerConfig};
 
 use super::args::{self, ServerArgs};
+use super::programs::Programs;
 use super::runtime::{Signals, block_on};
 use super::screen::StandardOutput;
 use super::{Exit, report};
@@ -33,6 +34,11 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
         conversations: if args.keep_open { Conversations::Many } else { Conversations::One },
         ..ServerConfig::default()
     };
+    let programs = Programs::asked_for(&args.programs, &endpoints)?;
+    if programs.is_some() {
+        check_programs_as_root(args.allow_root)?;
+        keep_from_programs()?;
+    }
     block_on(async {
         let mut signals = Signals::catch()?;
         let screen = StandardOutput::open()?;
@@ -42,11 +48,28 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
                 report::notice(&format!("listening on {name}"));
             }
         }
-        match args.reply {
-            Some(text) => serve(Reply(text.into()), config, listeners, &mut signals, &screen).await,
-            None => serve(Display(screen.clone()), config, listeners, &mut signals, &screen).await,
-        }
+        let server = match (args.reply, programs) {
+            (Some(text), _) => Server::new(Reply(text.into()), config),
+            (_, Some(Programs::ForMessages(run))) => Server::new(run, config),
+            (_, Some(Programs::ForConnections(exec))) => Server::new(no_datagrams, config).with_connections(exec),
+            _ => Server::new(Display(screen.clone()), config),
+        };
+        serve(server, listeners, &mut signals, &screen).await
     })
+}
+
+/// Errs if programs that peers can start would be root's, and that is not allowed.
+fn check_programs_as_root(allowed: bool) -> Result<(), Error> {
+    if allowed || !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Error::usage("programs would run as root, with messages from others as their input")
+        .hinting("have them run as somebody else with --user NAME, or say --allow-root"))
+}
+
+/// What a server answers that has only connections, to a datagram on a socket that was passed to it.
+fn no_datagrams(_: &[u8], _: &Peer) -> Outcome {
+    Outcome::Refuse("this server is for connections".to_owned())
 }
 
 fn carries_packets(endpoint: &Endpoint) -> bool {
@@ -63,8 +86,7 @@ async fn listen(endpoints: &[Endpoint], config: &ListenConfig) -> anyhow::Result
 
 /// Serves until it is over or a signal comes; a second signal does not wait for what is in hand.
 async fn serve(
-    handler: impl Handler + 'static,
-    config: ServerConfig,
+    server: Server,
     listeners: Vec<Listener>,
     signals: &mut Signals,
     screen: &StandardOutput,
@@ -72,7 +94,7 @@ async fn serve(
     let end = Cell::new(Exit::Done);
     let (signalled, mut stop) = tokio::sync::oneshot::channel::<()>();
     let mut signalled = Some(signalled);
-    let mut serving = std::pin::pin!(Server::new(handler, config).serve(listeners, async {
+    let mut serving = std::pin::pin!(server.serve(listeners, async {
         tokio::select! {
             _ = &mut stop => {}
             _ = screen.failed() => end.set(Exit::Failed),
