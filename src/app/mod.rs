@@ -10,6 +10,7 @@ mod inetd;
 mod lookup;
 mod privileges;
 mod probe;
+mod programs;
 mod prompt;
 mod records;
 mod report;

@@ -3,6 +3,7 @@
 //! Apart from the server, because every step of giving privileges up must be made, in this order, and seen to have worked.
 
 use std::ffi::CString;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -10,6 +11,7 @@ use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getresgid, getresuid}
 use nix::unistd::{initgroups, setgroups, setresgid, setresuid};
 
 use crate::net::{Error, Result};
+use crate::service::Command;
 
 /// A user, its group, and the groups that the system has it in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,6 +20,7 @@ pub(super) struct Account {
     name: Option<CString>,
     user: Uid,
     group: Gid,
+    home: Option<PathBuf>,
 }
 
 impl Account {
@@ -31,12 +34,20 @@ impl Account {
         match (known, group, user.parse()) {
             (Some(known), group, _) => {
                 let name = CString::new(known.name).ok();
-                Ok(Self { name, user: known.uid, group: group.unwrap_or(known.gid) })
+                Ok(Self { name, user: known.uid, group: group.unwrap_or(known.gid), home: Some(known.dir) })
             }
-            (None, Some(group), Ok(number)) => Ok(Self { name: None, user: Uid::from_raw(number), group }),
+            (None, Some(group), Ok(number)) => Ok(Self { name: None, user: Uid::from_raw(number), group, home: None }),
             (None, None, Ok::<u32, _>(_)) => Err(Error::usage(format!("the user with the number {user} has no group"))
                 .hinting("the system knows no user of that number: say which group with --group")),
             (None, _, Err(_)) => Err(unknown("user", user, "passwd")),
+        }
+    }
+
+    /// A program as the account starts it: in its environment the user's name and home, if the system knows them.
+    pub(super) fn command(&self, command: Command) -> Command {
+        match (&self.name, &self.home) {
+            (Some(name), Some(home)) => command.of_user(&name.to_string_lossy(), home),
+            _ => command,
         }
     }
 
@@ -117,7 +128,6 @@ pub(super) fn group_number(group: &str) -> Result<u32> {
 
 /// Whether handlers may start programs with the privileges of root.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[allow(dead_code, reason = "for handlers that run programs")]
 pub(super) enum ProgramsAsRoot {
     Allowed,
     Refused,
@@ -127,7 +137,6 @@ pub(super) enum ProgramsAsRoot {
 ///
 /// # Errors
 /// They would, and that is not allowed.
-#[allow(dead_code, reason = "for handlers that run programs")]
 pub(super) fn check_programs_as_root(allowed: ProgramsAsRoot, account: Option<&Account>) -> Result<()> {
     let user = account.map_or_else(geteuid, |account| account.user);
     if allowed == ProgramsAsRoot::Allowed || !user.is_root() {

@@ -80,7 +80,6 @@ pub(super) struct Sandbox {
 pub(super) enum Programs {
     #[default]
     None,
-    #[allow(dead_code, reason = "for handlers that run programs")]
     Some,
 }
 

@@ -44,6 +44,22 @@ pub(super) fn from_systemd(name: Option<&str>) -> Result<Vec<Socket>> {
     passed.into_iter().map(socket).collect()
 }
 
+/// Keeps the descriptors that this process was started with, but for the standard ones, from the programs that it starts: a
+/// listening socket that was passed would stay open in them.
+///
+/// # Errors
+/// The system does not tell which there are (proc(5), `/proc/self/fd`).
+pub fn keep_from_programs() -> Result<()> {
+    let listed = std::fs::read_dir("/proc/self/fd");
+    let listed = listed.map_err(|error| Error::system("list open descriptors", error).on("/proc/self/fd"))?;
+    let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
+    // All others that are open are closed in programs anyway. The one of the list itself has gone when its turn comes.
+    for fd in numbers.filter(|fd| *fd >= FIRST_PASSED).collect::<Vec<_>>() {
+        let _ = sys::close_on_exec(fd);
+    }
+    Ok(())
+}
+
 /// A socket whose other end is the standard input and output of a program. Its words are split as a shell splits them.
 pub(super) fn program(command: &str) -> Result<Socket> {
     let words = shlex::split(command)

@@ -35,7 +35,7 @@ pub use connect::{ATTEMPT_DELAY, CONNECT_TIMEOUT, Connection, Connector};
 pub use credentials::{Credentials, MAX_GROUPS};
 pub use endpoint::{Endpoint, Family, Port, SCHEMES, Scheme, Target};
 pub use error::{Error, ErrorKind, Result, plain};
-pub use inherited::SUPERVISOR_VARIABLES;
+pub use inherited::{SUPERVISOR_VARIABLES, keep_from_programs};
 pub use listen::{Incoming, ListenConfig, Listener};
 pub use packet::{MAX_UDP_PAYLOAD, Packet, PacketSocket};
 pub use resolve::{Names, Purpose, check, resolve};

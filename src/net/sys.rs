@@ -96,6 +96,12 @@ pub(crate) fn duplicate(fd: c_int) -> io::Result<OwnedFd> {
     }
 }
 
+/// Has a descriptor closed in programs that are started: fcntl(2), `FD_CLOEXEC`.
+pub(crate) fn close_on_exec(fd: c_int) -> io::Result<()> {
+    // SAFETY: the call takes any number and fails for one that is no descriptor; the flag changes nothing in this process.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })
+}
+
 /// Reads a socket option into `buffer` and returns how many bytes of it the kernel has filled (getsockopt(2)).
 pub(crate) fn getsockopt(fd: BorrowedFd<'_>, level: c_int, name: c_int, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = socklen_t::try_from(buffer.len()).map_err(io::Error::other)?;

@@ -17,12 +17,14 @@ pub struct Messages<'a> {
     framing: Option<Framing>,
     /// Whether nothing but delimiters lies between the messages.
     dense: bool,
+    /// The number of the first in its connection.
+    first: u64,
 }
 
 impl<'a> Messages<'a> {
     /// Messages of a stream, as a decoder found them in `bytes`.
     pub fn of_stream(bytes: &'a [u8], spans: &'a [Span], framing: Framing) -> Self {
-        Self { bytes, spans, framing: Some(framing), dense: true }
+        Self { bytes, spans, framing: Some(framing), dense: true, first: 1 }
     }
 
     /// Some of the messages of a stream.
@@ -32,7 +34,19 @@ impl<'a> Messages<'a> {
 
     /// Messages that were packets: spans of `bytes`.
     pub fn of_packets(bytes: &'a [u8], spans: &'a [Span]) -> Self {
-        Self { bytes, spans, framing: None, dense: false }
+        Self { bytes, spans, framing: None, dense: false, first: 1 }
+    }
+
+    /// The same messages, of which the first has this number in its connection. By default it is 1.
+    #[must_use]
+    pub fn from_number(self, first: u64) -> Self {
+        Self { first, ..self }
+    }
+
+    /// The same messages in parts of at most `size`, one after the other.
+    pub fn parts(self, size: usize) -> impl Iterator<Item = Self> {
+        let numbers = (self.first..).step_by(size.max(1));
+        self.spans.chunks(size.max(1)).zip(numbers).map(move |(spans, first)| Self { spans, first, ..self })
     }
 
     /// How many there are.
@@ -49,6 +63,16 @@ impl<'a> Messages<'a> {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let bytes = self.bytes;
         self.spans.iter().map(move |span| span.of(bytes))
+    }
+
+    /// Each message with its number in its connection, from 1. A datagram, which has none, is always the first.
+    pub fn numbered(&self) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
+        (self.first..).zip(self.iter())
+    }
+
+    /// How they were told apart in their stream; none for packets.
+    pub fn framing(&self) -> Option<Framing> {
+        self.framing
     }
 
     /// The messages as they are shown: each with its delimiter behind it. Where they came like that the bytes are
@@ -152,5 +176,13 @@ mod tests {
         assert_eq!(displayed(Framing::Read, b"hello\n"), b"hello\n");
         let spans = [Span { start: 0, end: 2 }];
         assert_eq!(Messages::of_packets(b"hi", &spans).displayed(&mut Vec::new()), b"hi\n");
+    }
+
+    #[test]
+    fn parts_keep_the_order_and_the_numbers() {
+        let spans = [0, 1, 2].map(|start| Span { start, end: start + 1 });
+        let messages = Messages::of_packets(b"abc", &spans).from_number(7);
+        let parts: Vec<Vec<_>> = messages.parts(2).map(|part| part.numbered().collect()).collect();
+        assert_eq!(parts, [vec![(7, &b"a"[..]), (8, b"b")], vec![(9, b"c")]]);
     }
 }

@@ -26,6 +26,7 @@ pub use conversation::Conversation;
 pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
 pub use handler::{BoxFuture, ConnectionHandler, Display, Handler, Reply, Screen, Terms};
+pub use handler::{Command, Exec, MAX_OUTPUT, MAX_PROCESSES, ProcessLimits, RUN_TIMEOUT, Run};
 pub use limits::{Admission, Limits};
 pub use message::{Batch, Messages, Outcome, Peer};
 pub use probe::{

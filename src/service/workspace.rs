@@ -79,11 +79,13 @@ pub(super) struct Inbox {
     tail: Vec<u8>,
     /// Bytes at the front of the buffer whose messages were given out.
     done: usize,
+    /// How many messages were handled before those that were found.
+    before: u64,
 }
 
 impl Inbox {
     pub(super) fn new(framing: Framing, limit: usize) -> Self {
-        Self { decoder: Decoder::new(framing, limit), framing, workspace: None, tail: Vec::new(), done: 0 }
+        Self { decoder: Decoder::new(framing, limit), framing, workspace: None, tail: Vec::new(), done: 0, before: 0 }
     }
 
     /// Reads once, and says how many bytes came; 0 is the end of the stream.
@@ -131,12 +133,12 @@ impl Inbox {
 
     /// The messages that were found, and the places for their outcomes and answers.
     pub(super) fn messages(&mut self) -> Option<(Messages<'_>, &mut Vec<Outcome>, &mut Vec<u8>)> {
-        let framing = self.framing;
+        let (framing, first) = (self.framing, self.before + 1);
         let workspace = self.workspace.as_mut().filter(|workspace| !workspace.spans.is_empty())?;
         let Workspace { input, filled, spans, outcomes, output } = &mut **workspace;
         outcomes.clear();
         output.clear();
-        Some((Messages::of_stream(&input[..*filled], spans, framing), outcomes, output))
+        Some((Messages::of_stream(&input[..*filled], spans, framing).from_number(first), outcomes, output))
     }
 
     /// The messages that were found, and their spans.
@@ -146,14 +148,10 @@ impl Inbox {
         Some((messages, &workspace.spans))
     }
 
-    /// The answers that were put together for the messages.
-    pub(super) fn output(&self) -> &[u8] {
-        self.workspace.as_ref().map_or(&[], |workspace| &workspace.output)
-    }
-
     /// Drops the messages that were handled, and the buffer if nothing is left in it.
     pub(super) fn handled(&mut self) {
         if let Some(workspace) = &mut self.workspace {
+            self.before += workspace.spans.len() as u64;
             workspace.spans.clear();
             if self.done > 0 {
                 workspace.input.copy_within(self.done..workspace.filled, 0);

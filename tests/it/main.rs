@@ -18,6 +18,7 @@ mod library;
 mod lookups;
 mod peers;
 mod probing;
+mod programs;
 mod reaching;
 mod serving;
 mod sockets;

@@ -9,6 +9,7 @@ mod common;
 mod limits;
 mod lookup;
 mod probe;
+mod programs;
 mod server;
 mod value;
 
@@ -21,6 +22,7 @@ pub(super) use client::ClientArgs;
 pub(super) use common::Common;
 pub(super) use lookup::{Lookup, LookupArgs};
 pub(super) use probe::ProbeArgs;
+pub(super) use programs::ProgramArgs;
 pub(super) use server::{RunningArgs, ServerArgs, SocketFileArgs};
 
 use super::{Exit, Program};

@@ -5,13 +5,14 @@ use std::ffi::OsString;
 use clap::Args;
 
 use super::limits::{AccessArgs, LimitArgs};
-use super::{Common, exit_statuses, value};
+use super::{Common, ProgramArgs, exit_statuses, value};
 use crate::wire::Framing;
 use crate::wire::plain::ACKNOWLEDGEMENT;
 
 /// Receive messages: display each and acknowledge it.
 ///
-/// Listens, and says so when it is ready. Each message is written to standard output and then acknowledged. Ends after its
+/// Listens, and says so when it is ready. Each message is written to standard output, or given to the program of --run, and
+/// then acknowledged. Ends after its
 /// first conversation (a connection without a message is none), or with -k when it is stopped: SIGTERM and SIGINT let messages in hand be finished, a second one ends
 /// it at once. SIGHUP has a server with -k read its files anew and go on, unless it was started at a terminal that has now
 /// gone; without -k it ends it.
@@ -41,6 +42,11 @@ pub(in crate::app) struct ServerArgs {
     /// The longest message; a longer one is refused. 0 is no limit [default: 64K; 1M for length and whole]
     #[arg(long, value_name = "SIZE", env = "WILCO_MAX_MESSAGE", value_parser = value::size)]
     pub(in crate::app) max_message: Option<usize>,
+    #[command(flatten)]
+    pub(in crate::app) programs: ProgramArgs,
+    /// Let programs run as root, where anybody who can connect decides what they are given
+    #[arg(long, help_heading = "Programs")]
+    pub(in crate::app) allow_root: bool,
     #[command(flatten)]
     pub(in crate::app) limits: LimitArgs,
     #[command(flatten)]

@@ -5,12 +5,14 @@
 mod running;
 mod settings;
 
-use crate::net::{Endpoint, ListenConfig, Listener, open_files, plain};
-use crate::service::{Conversations, Display, Gate, Limits, Reply, Server, ServerConfig};
+use crate::net::{Endpoint, ListenConfig, Listener, keep_from_programs, open_files, plain};
+use crate::service::{Conversations, Display, Gate, Limits, Outcome, Peer, Reply, Server, ServerConfig};
 
 use super::args::{self, ServerArgs};
+use super::privileges::{ProgramsAsRoot, check_programs_as_root};
+use super::programs::Programs;
 use super::runtime::{block_on, block_on_and_join};
-use super::sandbox::Sandbox;
+use super::sandbox::{self, Sandbox};
 use super::screen::StandardOutput;
 use super::supervisor::Supervisor;
 use super::{Exit, inetd, report};
@@ -41,6 +43,12 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     };
     let rules = args.access.rules(args.common.names());
     let account = settings::account(&args.running)?;
+    let programs = Programs::asked_for(&args.programs, &endpoints, account.as_ref())?;
+    if programs.is_some() {
+        let allowed = if args.allow_root { ProgramsAsRoot::Allowed } else { ProgramsAsRoot::Refused };
+        check_programs_as_root(allowed, account.as_ref())?;
+        keep_from_programs()?;
+    }
 
     // First what needs privileges and files, then what takes them away, both before there is a second thread; clients last.
     let supervisor = Supervisor::of_environment();
@@ -59,18 +67,27 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
         tracing::info!("running as {account}");
     }
     if !args.running.no_sandbox {
-        let kept = Sandbox { removes_in: settings::socket_directories(&endpoints), ..Sandbox::default() }.enter();
+        let programs = if programs.is_some() { sandbox::Programs::Some } else { sandbox::Programs::None };
+        let removes_in = settings::socket_directories(&endpoints);
+        let kept = Sandbox { removes_in, programs, ..Sandbox::default() }.enter();
         tracing::info!("sandbox: {kept}");
     }
     let gate = Gate::from(access);
     let conversations = config.conversations;
     let config = ServerConfig { gate: gate.clone(), ..config };
-    let server = match args.reply {
-        Some(text) => Server::new(Reply(text.into()), config),
-        None => Server::new(Display(screen.clone()), config),
+    let server = match (args.reply, programs) {
+        (Some(text), _) => Server::new(Reply(text.into()), config),
+        (_, Some(Programs::ForMessages(run))) => Server::new(run, config),
+        (_, Some(Programs::ForConnections(exec))) => Server::new(no_datagrams, config).with_connections(exec),
+        _ => Server::new(Display(screen.clone()), config),
     };
     let says_notices = verbosity.says_notices();
     block_on(Running { conversations, listeners, screen, supervisor, says_notices, rules, gate }.serve(server))
+}
+
+/// What a server answers that has only connections, to a datagram on a socket that was passed to it.
+fn no_datagrams(_: &[u8], _: &Peer) -> Outcome {
+    Outcome::Refuse("this server is for connections".to_owned())
 }
 
 /// Takes as many descriptors as this process may have, and no more connections than there are descriptors for: whoever comes

@@ -32,7 +32,7 @@ pub(super) fn check(args: &ServerArgs, endpoints: &[Endpoint]) -> Result<(), Err
         return Err(Error::usage(format!("the framing {framing} is for streams, and {packets} carries packets"))
             .hinting("leave --framing out: a packet is a message as it is"));
     }
-    if args.reply.is_none() {
+    if args.reply.is_none() && args.programs.run.is_none() && args.programs.exec.is_none() {
         inetd::check_display(endpoints)?;
     }
     Ok(())

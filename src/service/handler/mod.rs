@@ -7,11 +7,13 @@ use super::{Messages, Outcome, Peer};
 
 mod connection;
 mod display;
+mod process;
 mod reply;
 
 pub(super) use connection::CLOSE_TIMEOUT;
 pub use connection::{ConnectionHandler, Terms};
 pub use display::{Display, Screen};
+pub use process::{Command, Exec, MAX_OUTPUT, MAX_PROCESSES, ProcessLimits, RUN_TIMEOUT, Run};
 pub use reply::Reply;
 
 /// A future in a box, as handlers return it: one a read, however many messages the read brought.

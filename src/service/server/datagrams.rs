@@ -108,7 +108,7 @@ impl<B: AsRef<[u8]>> Datagram<B> {
         peer: &Peer,
         outcomes: &mut Vec<Outcome>,
     ) -> bool {
-        let answer = answer_packet(&shared.setting, self.bytes.as_ref(), self.packet, peer, outcomes).await;
+        let answer = answer_packet(&shared.setting, self.bytes.as_ref(), self.packet, 1, peer, outcomes).await;
         if let Some(bytes) = answer.bytes
             && peer.addr.is_named()
             && let Err(error) = socket.try_send_to(&bytes, &peer.addr, self.arrival)

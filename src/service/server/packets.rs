@@ -20,7 +20,7 @@ use crate::wire::{self, Span};
 /// Serves one connection of sequenced packets until the peer has ended it or the server is to stop.
 pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Peer) -> Conversation {
     let mut had = Conversation::default();
-    loop {
+    for number in 1.. {
         let received = poll_fn(|cx| poll_recv(cx, socket, setting.max_message));
         let (packet, mut workspace) = match setting.terms.input(received, || socket.socket().has_input()).await {
             // A packet of no bytes is the end of the connection.
@@ -33,7 +33,7 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
         };
         had.had_message = true;
         let Workspace { input, outcomes, .. } = &mut *workspace;
-        let answer = answer_packet(setting, input, packet, peer, outcomes).await;
+        let answer = answer_packet(setting, input, packet, number, peer, outcomes).await;
         workspace.give_back();
         had.messages += u64::from(answer.counts);
         if let Some(bytes) = &answer.bytes
@@ -82,11 +82,12 @@ pub(super) struct Answer {
     pub(super) goes_on: bool,
 }
 
-/// Handles one packet as one message.
+/// Handles one packet as one message, of this number in its connection.
 pub(super) async fn answer_packet(
     setting: &Setting,
     buffer: &[u8],
     packet: Packet,
+    number: u64,
     peer: &Peer,
     outcomes: &mut Vec<Outcome>,
 ) -> Answer {
@@ -101,7 +102,7 @@ pub(super) async fn answer_packet(
         return refusal(&wire::Error::TooLong { limit }.to_string());
     }
     let span = [Span { start: 0, end: packet.length }];
-    setting.handler.handle(Messages::of_packets(buffer, &span), peer, outcomes).await;
+    setting.handler.handle(Messages::of_packets(buffer, &span).from_number(number), peer, outcomes).await;
     check_outcomes(outcomes, 1);
     match outcomes.remove(0) {
         Outcome::Done => Answer { bytes: setting.packet_acknowledgement.clone(), counts: true, goes_on: true },

@@ -121,10 +121,31 @@ async fn handle(
     let Some((messages, outcomes, output)) = inbox.messages() else { return Ok(true) };
     patience.moved();
     had.had_message = true;
-    let count = messages.len();
-    setting.handler.handle(messages, peer, outcomes).await;
-    check_outcomes(outcomes, count);
-    let mut go_on = true;
+    // What takes long is answered one by one: a client waits for a next answer, not for the last.
+    let at_once = if setting.handler.takes_long() { 1 } else { messages.len() };
+    for messages in messages.parts(at_once) {
+        outcomes.clear();
+        output.clear();
+        setting.handler.handle(messages, peer, outcomes).await;
+        check_outcomes(outcomes, messages.len());
+        let go_on = answers(setting, peer, outcomes, output, had);
+        let sent = setting.terms.write_all(stream, output).await;
+        sent.map_err(|error| io::Error::new(error.kind(), format!("the answer could not be sent: {}", plain(&error))))?;
+        if !go_on {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Puts the answers together. Gives false if no more messages can be taken.
+fn answers(
+    setting: &Setting,
+    peer: &Peer,
+    outcomes: &mut Vec<Outcome>,
+    output: &mut Vec<u8>,
+    had: &mut Conversation,
+) -> bool {
     for outcome in outcomes.drain(..) {
         match outcome {
             Outcome::Done => output.extend_from_slice(&setting.stream_acknowledgement),
@@ -138,15 +159,12 @@ async fn handle(
                 tracing::info!("{peer}: not acknowledged: {reason}");
                 encode_text(setting.framing, wire::plain::not_now(&reason).as_bytes(), output);
                 had.trouble = Some(reason);
-                go_on = false;
-                break;
+                return false;
             }
         }
         had.messages += 1;
     }
-    let sent = setting.terms.write_all(stream, inbox.output()).await;
-    sent.map_err(|error| io::Error::new(error.kind(), format!("the answer could not be sent: {}", plain(&error))))?;
-    Ok(go_on)
+    true
 }
 
 async fn refuse(
