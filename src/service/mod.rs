@@ -3,6 +3,7 @@
 //! Knows nothing of arguments, terminals and exit statuses. [`Server`] gives the messages of many clients to a
 //! [`Handler`]; [`Client`] sends messages and knows which of them were acknowledged.
 
+pub mod bench;
 mod client;
 mod error;
 mod exchange;

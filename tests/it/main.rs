@@ -12,6 +12,7 @@ mod hosts;
 mod layers;
 mod library;
 mod lookups;
+mod measuring;
 mod peers;
 mod reaching;
 mod serving;

@@ -4,6 +4,7 @@
 //! layer knows how they were given.
 
 mod addresses;
+mod bench;
 mod client;
 mod common;
 mod lookup;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(super) use addresses::{client_endpoints, server_endpoints};
+pub(super) use bench::BenchArgs;
 pub(super) use client::ClientArgs;
 pub(super) use common::Common;
 pub(super) use lookup::{Lookup, LookupArgs};
@@ -38,6 +40,8 @@ pub(super) enum Command {
     Client(ClientArgs),
     /// Ask for hosts, services, protocols, networks, DNS records, or what the kernel tells of a socket
     Lookup(LookupArgs),
+    /// Measure a server: how fast, how many, how much
+    Bench(Box<BenchArgs>),
     /// See the exchange: a server and a client in this terminal
     Try(TryArgs),
     /// Print the completions for a shell
@@ -83,7 +87,7 @@ pub(super) fn definition(program: Program) -> clap::Command {
 /// How a program is called, in a line.
 pub(super) fn synopsis(program: Program) -> &'static str {
     match program {
-        Program::Wilco => "wilco COMMAND [OPTIONS]: server, client, lookup, try, completions, man",
+        Program::Wilco => "wilco COMMAND [OPTIONS]: server, client, lookup, bench, try, completions, man",
         Program::Server => "server PORT, or server ADDRESS...",
         Program::Client => "client HOST PORT, or client ADDRESS...",
     }
