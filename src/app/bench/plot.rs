@@ -11,7 +11,7 @@ use crate::service::bench::Latencies;
 
 const WIDTH: f64 = 880.0;
 const LEFT: f64 = 84.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 40.0;
 const TOP: f64 = 56.0;
 const PLOT_HEIGHT: f64 = 340.0;
 /// Below the plot: the labels of the axis, its title.
@@ -25,8 +25,8 @@ const COLOURS: usize = 6;
 /// How fine a curve is drawn: points in each step of the lower axis.
 const POINTS: u32 = 40;
 
-/// The most steps of the lower axis: up to 99.9999 %.
-const MOST_STEPS: u32 = 6;
+/// The most steps of the lower axis: up to 99.999 %.
+const MOST_STEPS: u32 = 5;
 
 /// Colours and text for light and for dark surroundings.
 const STYLE: &str = "\
@@ -115,11 +115,10 @@ impl Axes {
         }
         for step in 0..=self.steps {
             let x = self.x(f64::from(step));
-            let anchor = if step == self.steps { "end" } else { "middle" };
             let _ = writeln!(
                 svg,
                 "<line class=\"grid\" x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom}\"/>\
-                 <text class=\"faint\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
+                 <text class=\"faint\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 bottom + 20.0,
                 percentile_label(step)
             );

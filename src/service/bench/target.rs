@@ -31,7 +31,10 @@ impl Target {
     /// # Errors
     /// There is nobody, or the endpoint is no address of a server.
     pub async fn find(endpoint: &Endpoint, connector: &Connector) -> Result<Self> {
-        let Some(socket_type) = endpoint.socket_type() else { return Err(not_an_address(endpoint)) };
+        use crate::net::Target::{Inet, Unix, Vsock};
+        let (Inet { socket_type, .. } | Unix { socket_type, .. } | Vsock { socket_type, .. }) = endpoint.target else {
+            return Err(not_an_address(endpoint));
+        };
         let addrs = match resolve(endpoint, Purpose::Connect, connector.family, connector.names).await {
             Ok(addrs) => addrs,
             Err(error) if error.kind() == crate::net::ErrorKind::Usage => return Err(error),
@@ -100,6 +103,7 @@ impl Target {
         // A thread waits in the call itself: that is quicker than a runtime by a call or two for each message.
         let raw = socket.raw();
         raw.set_nonblocking(false).map_err(system)?;
+        // For connecting; a message always finds room.
         raw.set_write_timeout(bounded(self.connect_timeout)).map_err(system)?;
         raw.connect(&self.addr.to_kernel().map_err(system)?).map_err(|error| match error.raw_os_error() {
             // As connect(2) tells that the time to send has passed.
@@ -108,7 +112,6 @@ impl Target {
             }
             _ => system(error),
         })?;
-        raw.set_write_timeout(bounded(timeout)).map_err(system)?;
         raw.set_read_timeout(bounded(timeout)).map_err(system)?;
         Ok(Link::new(socket, if self.is_stream() { Unit::Line } else { Unit::Packet }, timeout))
     }
