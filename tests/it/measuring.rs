@@ -149,6 +149,26 @@ fn at_a_rate_every_message_that_was_due_is_sent() {
 }
 
 #[test]
+fn a_server_that_stalls_stops_no_messages_at_a_rate() {
+    // It answers nothing until all 50 have come: whoever waits for an answer before the next message waits for ever.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    std::thread::spawn(move || {
+        // The first has connected only to see whether somebody is there.
+        let mut connection = listener.accept().and_then(|_| listener.accept()).expect("a connection").0;
+        connection.read_exact(&mut [0; 64]).expect("the first message");
+        connection.write_all(b"ok\n").expect("answer");
+        connection.read_exact(&mut [0; 50 * 64]).expect("the others");
+        connection.write_all(&b"ok\n".repeat(50)).expect("answer");
+        let _ = connection.read(&mut [0]);
+    });
+    let found = &parts(&["127.0.0.1", &port, "--only", "round-trip", "--rate", "1K/s"])[0];
+    assert_eq!(number(found, "answered"), 50.0, "{found}");
+    // The first was due 49 ms before the last, and the middle one 24: that is certain, however fast or slow the machine is.
+    assert!(number(found, "max_us") >= 48_900.0 && number(found, "p50_us") >= 23_900.0, "{found}");
+}
+
+#[test]
 fn people_get_a_table_and_a_picture() {
     let directory = tempfile::tempdir().expect("make a temporary directory");
     let picture = directory.path().join("times.svg").display().to_string();

@@ -40,7 +40,7 @@ pub(super) enum Command {
     Client(ClientArgs),
     /// Ask for hosts, services, protocols, networks, DNS records, or what the kernel tells of a socket
     Lookup(LookupArgs),
-    /// Measure a server: how fast, how many, how much
+    // What is said of it is with its arguments: the parts that can be chosen.
     Bench(Box<BenchArgs>),
     /// See the exchange: a server and a client in this terminal
     Try(TryArgs),
