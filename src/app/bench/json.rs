@@ -99,7 +99,7 @@ mod tests {
             assert!((micros - 16.0).abs() < 0.1, "{name}: {micros}");
         }
         assert!(round_trip.get("target_rate_per_s").is_none(), "what was not asked for is left out");
-        let pipelined = Pipelined { sent: 5, answered: 4, window: Some(8), elapsed };
+        let pipelined = Pipelined { sent: 5, answered: 4, window: 8, elapsed };
         assert_eq!(object(&Measured::Pipelined(pipelined))["lost"], 1);
         let bulk = object(&Measured::Bulk(Bulk { sent: 10, received: 4, elapsed }));
         assert_eq!((bulk["sent_bytes_per_s"].as_f64(), bulk["received_bytes"].as_u64()), (Some(20.0), Some(4)));

@@ -32,8 +32,7 @@ pub(super) fn row(measured: &Measured) -> String {
             (format!("{} connections", found.connections), messages(found.rate()), rest)
         }
         Measured::Pipelined(found) => {
-            let what = found.window.map(|window| format!("pipelined, {window} at once"));
-            (what.unwrap_or_else(|| "pipelined".to_owned()), messages(found.rate()), lost(found.lost()))
+            (format!("pipelined, {} at once", found.window), messages(found.rate()), lost(found.lost()))
         }
         Measured::Connect(found) => {
             (connect(found), messages(found.rate()), times(&found.latencies) + ended(found.end))
@@ -158,8 +157,8 @@ mod tests {
                 "64 connections                  1.00 k/s    500 us    900 us    990 us    1.00 ms   1.00 ms  3 lost\n",
             ),
             (
-                Measured::Pipelined(Pipelined { sent: 45_000_000, answered: 45_000_000, window: None, elapsed }),
-                "pipelined                       45.0 M/s\n",
+                Measured::Pipelined(Pipelined { sent: 45_000_000, answered: 45_000_000, window: 2048, elapsed }),
+                "pipelined, 2048 at once         45.0 M/s\n",
             ),
             (
                 Measured::Connect(Connect { clients: 8, connections: 10, end: End::NoMorePorts, elapsed, latencies }),

@@ -10,9 +10,13 @@ use nix::poll::PollFlags;
 
 use super::link::{Link, RECEIVE};
 
-/// How much is sent at once, in bytes, as far as it is whole messages: enough to make the calls few, and little enough to
-/// stay in the cache of a processor.
+/// How much is sent at once at the most, in bytes, as far as it is whole messages: enough to make the calls few, and little
+/// enough to stay in the cache of a processor.
 const SEND: usize = 128 * 1024;
+
+/// How many bytes of messages may be unanswered: enough that a server never waits for more, and not so much that one which
+/// relays to a command through pipes of 64 KiB stops for good, each waiting for the other to read (ncat does).
+pub(super) const WINDOW: usize = 128 * 1024;
 
 /// How long a server may be silent after the end of the bytes until nothing more is expected of it.
 const QUIET: Duration = Duration::from_secs(1);
@@ -95,7 +99,8 @@ impl<'a> Flood<'a> {
     fn send(&mut self, end: Instant) -> io::Result<bool> {
         // When the time is up the last message is sent whole.
         let left = match Instant::now() < end {
-            true => self.many.len() - self.at,
+            true if !self.has_room() => return Ok(false),
+            true => (self.many.len() - self.at).min(self.room()),
             false => (self.size - self.at % self.size) % self.size,
         };
         if left == 0 {
@@ -112,6 +117,18 @@ impl<'a> Flood<'a> {
         Ok(true)
     }
 
+    /// How many bytes may be sent now.
+    fn room(&self) -> usize {
+        let answered = self.flooded.answers.saturating_mul(self.size as u64);
+        let unanswered = usize::try_from(self.flooded.sent.saturating_sub(answered)).unwrap_or(usize::MAX);
+        if self.aim == Aim::Answers { WINDOW.saturating_sub(unanswered) } else { usize::MAX }
+    }
+
+    /// Whether sending is worth a call: each is to be a large one.
+    fn has_room(&self) -> bool {
+        self.room() >= WINDOW / 2
+    }
+
     fn received(&mut self, bytes: &[u8]) {
         self.flooded.received += bytes.len() as u64;
         if self.aim == Aim::Answers {
@@ -123,9 +140,36 @@ impl<'a> Flood<'a> {
     /// Waits until something can be sent or received, and says whether that came in time.
     fn wait(&self) -> io::Result<bool> {
         match self.is_sending {
-            true => self.link.wait(PollFlags::POLLIN | PollFlags::POLLOUT, self.link.timeout()),
+            true if self.has_room() => self.link.wait(PollFlags::POLLIN | PollFlags::POLLOUT, self.link.timeout()),
+            true => self.link.wait(PollFlags::POLLIN, self.link.timeout()),
             false if self.aim == Aim::TheEnd => self.link.wait(PollFlags::POLLIN, QUIET),
             false => self.link.wait(PollFlags::POLLIN, self.link.timeout()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::link::Unit;
+    use super::*;
+    use crate::net::{Socket, Type};
+    use crate::service::bench::SIZES;
+
+    #[test]
+    fn no_more_than_the_window_is_sent_without_an_answer() {
+        let (ours, theirs) = Socket::pair(Type::STREAM).expect("a pair");
+        let link = Link::new(ours, Unit::Line, Duration::from_millis(50));
+        let message = link.message(100);
+        let mut flood = Flood::new(&link, &message, Aim::Answers);
+        let ended = flood.run(Duration::from_secs(10)).map_err(|error| error.kind());
+        assert_eq!(ended, Err(io::ErrorKind::TimedOut), "nobody answers");
+        let sent = flood.flooded.sent;
+        assert!((WINDOW as u64 / 2..=WINDOW as u64).contains(&sent), "{sent}");
+        drop(theirs);
+    }
+
+    #[test]
+    fn one_answer_makes_room_for_another_of_the_longest_messages() {
+        assert!(WINDOW - WINDOW / 2 >= *SIZES.end());
     }
 }

@@ -55,7 +55,7 @@ pub enum Part {
     RoundTrip,
     /// Many connections at once, each one message at a time.
     Connections,
-    /// One connection, as many messages on the way as it takes.
+    /// One connection, many messages on the way.
     Pipelined,
     /// Connect, one message, its answer, close.
     Connect,

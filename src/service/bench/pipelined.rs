@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
-use super::flood::{Aim, Flood};
+use super::flood::{Aim, Flood, WINDOW};
 use super::link::{LOST_AFTER, Link, RECEIVE, Unit, unanswered};
 use super::{Plan, Target, per_second};
 use crate::service::{DATAGRAM_WINDOW, Result, Why};
@@ -25,8 +25,8 @@ pub struct Pipelined {
     pub sent: u64,
     /// Messages that were answered.
     pub answered: u64,
-    /// How many may be on their way at once; `None` if as many as the connection takes.
-    pub window: Option<u64>,
+    /// How many may be on their way at once.
+    pub window: u64,
     /// How long it took in all.
     pub elapsed: Duration,
 }
@@ -57,8 +57,9 @@ fn lines(link: &Link, message: &[u8], duration: Duration) -> Result<Pipelined> {
     let mut flood = Flood::new(link, message, Aim::Answers);
     let ended = flood.run(duration);
     let (sent, flooded) = (flood.messages(), flood.flooded);
+    let window = (WINDOW / message.len()) as u64;
     ended.map_err(|error| link.failed(sent, flooded.answers, error))?;
-    Ok(Pipelined { sent, answered: flooded.answers, window: None, elapsed: flooded.elapsed })
+    Ok(Pipelined { sent, answered: flooded.answers, window, elapsed: flooded.elapsed })
 }
 
 fn packets(link: &Link, message: &[u8], duration: Duration) -> Result<Pipelined> {
@@ -69,7 +70,7 @@ fn packets(link: &Link, message: &[u8], duration: Duration) -> Result<Pipelined>
     };
     let patience = if link.loses() { LOST_AFTER } else { link.timeout() };
     let mut buffer = vec![0; RECEIVE];
-    let mut found = Pipelined { window: Some(window), ..Pipelined::default() };
+    let mut found = Pipelined { window, ..Pipelined::default() };
     let start = Instant::now();
     let end = start + duration;
     let mut on_the_way = 0;
