@@ -3,6 +3,7 @@
 //! Knows how a user and a shell see it; what is done is done by [`crate::service`] and [`crate::net`]. One file a command.
 
 mod args;
+mod bench;
 mod client;
 mod docs;
 mod exit;
@@ -60,6 +61,7 @@ fn dispatch(command: args::Command) -> anyhow::Result<Exit> {
         args::Command::Client(args) => client::run(args),
         args::Command::Lookup(args) => lookup::run(args),
         args::Command::Probe(args) => probe::run(args),
+        args::Command::Bench(args) => bench::run(&args),
         args::Command::Try(args) => try_out::run(args),
         args::Command::Completions(args) => docs::completions(&args),
         args::Command::Man(args) => docs::man(&args),

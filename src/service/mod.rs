@@ -5,6 +5,7 @@
 
 pub mod access;
 mod alarm;
+pub mod bench;
 mod client;
 mod conversation;
 mod error;

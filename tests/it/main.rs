@@ -16,6 +16,7 @@ mod inetd;
 mod layers;
 mod library;
 mod lookups;
+mod measuring;
 mod peers;
 mod probing;
 mod programs;

@@ -4,6 +4,7 @@
 //! layer knows how they were given.
 
 mod addresses;
+mod bench;
 mod client;
 mod common;
 mod limits;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(super) use addresses::{client_endpoints, places, server_endpoints};
+pub(super) use bench::BenchArgs;
 pub(super) use client::ClientArgs;
 pub(super) use common::Common;
 pub(super) use lookup::{Lookup, LookupArgs};
@@ -45,6 +47,8 @@ pub(super) enum Command {
     Lookup(LookupArgs),
     /// Is it there? Connects, sends nothing, and says whether something answers
     Probe(ProbeArgs),
+    // What is said of it is with its arguments: the parts that can be chosen.
+    Bench(Box<BenchArgs>),
     /// See the exchange: a server and a client in this terminal
     Try(TryArgs),
     /// Print the completions for a shell
@@ -90,7 +94,7 @@ pub(super) fn definition(program: Program) -> clap::Command {
 /// How a program is called, in a line.
 pub(super) fn synopsis(program: Program) -> &'static str {
     match program {
-        Program::Wilco => "wilco COMMAND [OPTIONS]: server, client, lookup, probe, try, completions, man",
+        Program::Wilco => "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, try, completions, man",
         Program::Server => "server PORT, or server ADDRESS...",
         Program::Client => "client HOST PORT, or client ADDRESS...",
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::net::Error;
 use crate::net::options::{parse_size, parse_time};
 use crate::service::access::Rule;
+use crate::service::bench::SIZES;
 use crate::service::limits::Rate;
 use crate::wire::Framing;
 
@@ -33,6 +34,37 @@ pub(super) fn rule(text: &str) -> Result<Rule, String> {
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| format!("`{text}` are no permissions: write them as an octal number, such as 0660"))
+}
+
+/// How many, at least one.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 up is wanted".to_owned()),
+        Ok(count) => Ok(count),
+    }
+}
+
+/// The size of a message that is measured with.
+pub(super) fn message_size(text: &str) -> Result<usize, String> {
+    let size = size(text)?;
+    match SIZES.contains(&size) {
+        true => Ok(size),
+        false => {
+            Err(format!("a message has {} to {} bytes; bulk is measured with --only bulk", SIZES.start(), SIZES.end()))
+        }
+    }
+}
+
+/// So many a second: `250`, `250/s`, `10K/s` (10,000).
+pub(super) fn frequency(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    let (digits, unit) = match number.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&number[..at], 1e3),
+        Some((at, 'm' | 'M')) => (&number[..at], 1e6),
+        _ => (number, 1.0),
+    };
+    let rate = digits.parse::<f64>().ok().map(|rate| rate * unit);
+    rate.filter(|rate| (1e-3..=1e9).contains(rate)).ok_or_else(|| "write so many a second: 250/s, 10K/s".to_owned())
 }
 
 fn described(error: &Error) -> String {

@@ -1,4 +1,4 @@
-//! Compiles the C programs of `tests/fixtures/c`.
+//! Compiles the C programs of `tests/fixtures/c`, and the bare server of `benches`.
 //!
 //! Apart, because tests run at the same time and in several processes, and each fixture is compiled once for all.
 
@@ -14,8 +14,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Its name carries a hash of the source, so a changed source is a new program; it is compiled beside its place and
 /// moved there whole, so that nobody starts half of it.
 pub(crate) fn compile_fixture(name: &str) -> PathBuf {
+    compile(name, "tests/fixtures/c")
+}
+
+/// The path of the program made from `benches/bare.c`.
+pub(crate) fn compile_bare() -> PathBuf {
+    compile("bare", "benches")
+}
+
+fn compile(name: &str, directory: &str) -> PathBuf {
     static ATTEMPT: AtomicU32 = AtomicU32::new(0);
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/c").join(name).with_extension("c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory).join(name).with_extension("c");
     let text = fs::read(&source).unwrap_or_else(|error| panic!("read {}: {error}", source.display()));
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
