@@ -6,7 +6,7 @@
 //! The server:
 //!
 //! ```no_run
-//! use wilco::{Outcome, Peer, Server, ServerConfig};
+//! use wilco::{Outcome, Outcomes, Peer, Server, ServerConfig};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -59,8 +59,8 @@ pub use net::{
     Socket, Stream, Type,
 };
 pub use service::{
-    Batch, Client, ClientConfig, Conversations, Error, Exchange, Handler, Messages, Outcome, Peer, Place, Probe,
-    Receipt, Result, Server, ServerConfig, Step,
+    Batch, Client, ClientConfig, Conversations, Error, Exchange, Handler, Messages, Outcome, Outcomes, Peer, Place,
+    Probe, Receipt, Result, Server, ServerConfig, Step,
 };
 pub use wire::Framing;
 

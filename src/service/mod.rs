@@ -13,6 +13,7 @@ mod exchange;
 pub mod handler;
 pub mod limits;
 mod message;
+mod outcomes;
 mod probe;
 mod reach;
 mod server;
@@ -30,6 +31,7 @@ pub use handler::{BoxFuture, ConnectionHandler, Display, Handler, Reply, Screen,
 pub use handler::{Command, Exec, MAX_OUTPUT, MAX_PROCESSES, ProcessLimits, RUN_TIMEOUT, Run};
 pub use limits::{Admission, Limits};
 pub use message::{Batch, Messages, Outcome, Peer};
+pub use outcomes::Outcomes;
 pub use probe::{
     CONCURRENT_ATTEMPTS, Enough, Finding, Findings, PROBE_CLOSE_TIMEOUT, PROBE_TIMEOUT, Place, Probe, State,
 };

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{Messages, Outcome};
+use super::{Messages, Outcomes};
 use crate::wire::{self, Decoder, Framing, MOST_AT_ONCE, Span};
 
 /// How much is read at once, in bytes.
@@ -19,8 +19,8 @@ pub const READ_SIZE: usize = 64 * 1024;
 /// How many unused buffers a thread keeps.
 const SPARE_WORKSPACES: usize = 16;
 
-/// A buffer for answers up to this size is kept; a larger one was for long replies.
-const MOST_ANSWERS: usize = 1024 * 1024;
+/// Answers are sent at the latest when there are so many bytes of them. A larger buffer was for a long reply, and is not kept.
+pub(super) const MOST_ANSWERS: usize = 1024 * 1024;
 
 /// An unfinished message up to this size is copied out, so that the buffer can be lent to others.
 const SMALL_TAIL: usize = 4 * 1024;
@@ -39,7 +39,7 @@ pub(super) struct Workspace {
     /// The messages found in it.
     spans: Vec<Span>,
     /// What became of them.
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) outcomes: Outcomes,
     /// The answers, to leave in one write.
     pub(super) output: Vec<u8>,
 }
@@ -51,7 +51,7 @@ impl Workspace {
                 input: vec![0; READ_SIZE],
                 filled: 0,
                 spans: Vec::new(),
-                outcomes: Vec::new(),
+                outcomes: Outcomes::default(),
                 output: Vec::new(),
             })
         })
@@ -132,7 +132,7 @@ impl Inbox {
     }
 
     /// The messages that were found, and the places for their outcomes and answers.
-    pub(super) fn messages(&mut self) -> Option<(Messages<'_>, &mut Vec<Outcome>, &mut Vec<u8>)> {
+    pub(super) fn messages(&mut self) -> Option<(Messages<'_>, &mut Outcomes, &mut Vec<u8>)> {
         let (framing, first) = (self.framing, self.before + 1);
         let workspace = self.workspace.as_mut().filter(|workspace| !workspace.spans.is_empty())?;
         let Workspace { input, filled, spans, outcomes, output } = &mut **workspace;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 use tokio::sync::Semaphore;
 use wilco::service::BoxFuture;
-use wilco::{Client, Handler, ListenConfig, Messages, Outcome, Peer, Server, ServerConfig};
+use wilco::{Client, Handler, ListenConfig, Messages, Outcome, Outcomes, Peer, Server, ServerConfig};
 
 use crate::harness::{Families, Hosts, Launch, expect_signal, expect_success};
 
@@ -108,7 +108,7 @@ fn a_broadcast_is_sent_where_it_is_allowed_and_answered() {
 struct Slow(Arc<Semaphore>);
 
 impl Handler for Slow {
-    fn handle<'a>(&'a self, messages: Messages<'a>, _: &'a Peer, outcomes: &'a mut Vec<Outcome>) -> BoxFuture<'a, ()> {
+    fn handle<'a>(&'a self, messages: Messages<'a>, _: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             for message in messages.iter() {
                 if message.starts_with(b"slow") {

@@ -6,7 +6,7 @@ use std::io;
 
 use super::{BoxFuture, Handler};
 use crate::net::plain;
-use crate::service::{Messages, Outcome, Peer};
+use crate::service::{Messages, Outcome, Outcomes, Peer};
 
 /// Where messages are shown, such as standard output.
 pub trait Screen: Send + Sync {
@@ -19,19 +19,14 @@ pub trait Screen: Send + Sync {
 pub struct Display<S>(pub S);
 
 impl<S: Screen> Handler for Display<S> {
-    fn handle<'a>(
-        &'a self,
-        messages: Messages<'a>,
-        _peer: &'a Peer,
-        outcomes: &'a mut Vec<Outcome>,
-    ) -> BoxFuture<'a, ()> {
+    fn handle<'a>(&'a self, messages: Messages<'a>, _peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let mut scratch = Vec::new();
             let outcome = match self.0.show(messages.displayed(&mut scratch)).await {
                 Ok(()) => Outcome::Done,
                 Err(error) => Outcome::Retry(format!("it could not be displayed: {}", plain(&error))),
             };
-            outcomes.extend(std::iter::repeat_n(outcome, messages.len()));
+            outcomes.repeat(outcome, messages.len());
         })
     }
 }

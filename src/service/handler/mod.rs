@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{Messages, Outcome, Peer};
+use super::{Messages, Outcome, Outcomes, Peer};
 
 mod connection;
 mod display;
@@ -35,12 +35,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Handler: Send + Sync {
     /// Handles the messages of one read in their order, and pushes an outcome for each. A message whose predecessor has
     /// [`Outcome::Retry`] need not be handled any more.
-    fn handle<'a>(
-        &'a self,
-        messages: Messages<'a>,
-        peer: &'a Peer,
-        outcomes: &'a mut Vec<Outcome>,
-    ) -> BoxFuture<'a, ()>;
+    fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()>;
 
     /// Whether handling a message may take long, as running a program does. Datagrams of different peers are then handled at
     /// the same time, those of one peer in their order; else they wait for each other.
@@ -50,12 +45,7 @@ pub trait Handler: Send + Sync {
 }
 
 impl<F: Fn(&[u8], &Peer) -> Outcome + Send + Sync> Handler for F {
-    fn handle<'a>(
-        &'a self,
-        messages: Messages<'a>,
-        peer: &'a Peer,
-        outcomes: &'a mut Vec<Outcome>,
-    ) -> BoxFuture<'a, ()> {
+    fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
         outcomes.extend(messages.iter().map(|message| self(message, peer)));
         Box::pin(std::future::ready(()))
     }

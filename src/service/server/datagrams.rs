@@ -15,7 +15,7 @@ use super::lanes::Lanes;
 use super::packets::{answer_packet, packet_buffer};
 use super::{Conversations, Shared};
 use crate::net::{Addr, Arrival, Packet, PacketSocket, plain};
-use crate::service::{Conversation, Outcome, Peer};
+use crate::service::{Conversation, Outcomes, Peer};
 
 /// How long the peer of the one conversation must be silent for it to be over: datagrams have no end of their own.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
     let mut told_unnamed = false;
     let mut lanes = setting.handler.takes_long().then(|| Lanes::new(shared.clone(), socket.clone()));
     let mut buffer = vec![0; packet_buffer(setting.max_message)];
-    let mut outcomes = Vec::new();
+    let mut outcomes = Outcomes::default();
     loop {
         let receiving = socket.recv_arrival(&mut buffer);
         let received = tokio::select! {
@@ -106,7 +106,7 @@ impl<B: AsRef<[u8]>> Datagram<B> {
         shared: &Shared,
         socket: &PacketSocket,
         peer: &Peer,
-        outcomes: &mut Vec<Outcome>,
+        outcomes: &mut Outcomes,
     ) -> bool {
         let answer = answer_packet(&shared.setting, self.bytes.as_ref(), self.packet, 1, peer, outcomes).await;
         if let Some(bytes) = answer.bytes

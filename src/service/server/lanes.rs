@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::Shared;
 use super::datagrams::Datagram;
 use crate::net::{Addr, PacketSocket};
-use crate::service::Peer;
+use crate::service::{Outcomes, Peer};
 use crate::wire::plain::not_now;
 
 /// How many datagrams of one peer may wait. More are answered with a word, and dropped.
@@ -122,7 +122,7 @@ impl Lanes {
 
 /// Handles what waits of one peer.
 async fn lane(shared: Arc<Shared>, socket: Arc<PacketSocket>, waiting: Arc<Mutex<Waiting>>, peer: Peer) -> u64 {
-    let (mut handled, mut outcomes) = (0, Vec::new());
+    let (mut handled, mut outcomes) = (0, Outcomes::default());
     let _closed = Closed { waiting: &waiting, from: &peer.addr };
     loop {
         let Some(datagram) = lock(&waiting).next(&peer.addr) else { return handled };

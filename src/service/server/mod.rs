@@ -3,6 +3,7 @@
 //! Apart from the conversations themselves, one file for each interface: here is only who is served when, and when it ends.
 
 mod accept;
+mod answer;
 mod config;
 mod datagrams;
 mod door;

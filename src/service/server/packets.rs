@@ -10,11 +10,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::setting::{Setting, check_outcomes};
+use super::setting::Setting;
 use crate::net::{Packet, PacketSocket, plain};
 use crate::service::handler::CLOSE_TIMEOUT;
 use crate::service::workspace::Workspace;
-use crate::service::{Conversation, Messages, Outcome, Peer, READ_SIZE};
+use crate::service::{Conversation, Messages, Outcome, Outcomes, Peer, READ_SIZE};
 use crate::wire::{self, Span};
 
 /// Serves one connection of sequenced packets until the peer has ended it or the server is to stop.
@@ -89,7 +89,7 @@ pub(super) async fn answer_packet(
     packet: Packet,
     number: u64,
     peer: &Peer,
-    outcomes: &mut Vec<Outcome>,
+    outcomes: &mut Outcomes,
 ) -> Answer {
     outcomes.clear();
     let refusal = |reason: &str| {
@@ -103,8 +103,9 @@ pub(super) async fn answer_packet(
     }
     let span = [Span { start: 0, end: packet.length }];
     setting.handler.handle(Messages::of_packets(buffer, &span).from_number(number), peer, outcomes).await;
-    check_outcomes(outcomes, 1);
-    match outcomes.remove(0) {
+    outcomes.complete(1);
+    let outcome = outcomes.drain().next().map_or(Outcome::Done, |(outcome, _)| outcome);
+    match outcome {
         Outcome::Done => Answer { bytes: setting.packet_acknowledgement.clone(), counts: true, goes_on: true },
         Outcome::Reply(reply) => Answer { bytes: Some(reply), counts: true, goes_on: true },
         Outcome::Refuse(reason) => refusal(&reason),

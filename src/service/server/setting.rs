@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::config::{Conversations, ServerConfig};
-use crate::service::{Handler, Outcome, Stop, Terms};
+use crate::service::{Handler, Stop, Terms};
 use crate::wire::Framing;
 
 /// What every conversation of a server has in common.
@@ -40,16 +40,6 @@ impl Setting {
             packet_acknowledgement: config.acknowledgement.as_ref().map(|text| format!("{text}\n").into()),
             terms: Terms { stop, idle_timeout: config.limits.idle_timeout, write_timeout: config.limits.write_timeout },
         }
-    }
-}
-
-/// Makes the outcomes as many as the messages: what a handler has said nothing of was not done.
-pub(super) fn check_outcomes(outcomes: &mut Vec<Outcome>, messages: usize) {
-    // After one that was put off the others need not be handled.
-    let ends_early = matches!(outcomes.last(), Some(Outcome::Retry(_))) && outcomes.len() < messages;
-    if outcomes.len() != messages && !ends_early {
-        outcomes.truncate(messages);
-        outcomes.resize(messages, Outcome::Retry("the handler gave no outcome".to_owned()));
     }
 }
 

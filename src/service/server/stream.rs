@@ -9,11 +9,12 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::answer::{Answered, encode, keep_last, repeat_last};
 use super::patience::{Late, Patience};
-use super::setting::{Setting, check_outcomes, encode_text};
+use super::setting::{Setting, encode_text};
 use crate::net::{Stream, plain};
-use crate::service::workspace::Inbox;
-use crate::service::{Conversation, Outcome, Peer};
+use crate::service::workspace::{Inbox, MOST_ANSWERS};
+use crate::service::{Conversation, Peer};
 use crate::wire;
 
 /// For how many bytes a peer is read after the server has ended the conversation.
@@ -127,44 +128,42 @@ async fn handle(
         outcomes.clear();
         output.clear();
         setting.handler.handle(messages, peer, outcomes).await;
-        check_outcomes(outcomes, messages.len());
-        let go_on = answers(setting, peer, outcomes, output, had);
-        let sent = setting.terms.write_all(stream, output).await;
-        sent.map_err(|error| io::Error::new(error.kind(), format!("the answer could not be sent: {}", plain(&error))))?;
-        if !go_on {
-            return Ok(false);
+        outcomes.complete(messages.len());
+        for (outcome, times) in outcomes.drain() {
+            let before = output.len();
+            let answered = encode(setting, peer, outcome, output);
+            if let Answered::PutOff(reason) = answered {
+                had.trouble = Some(reason);
+                send(setting, stream, output).await?;
+                return Ok(false);
+            }
+            if matches!(answered, Answered::Handled) {
+                had.messages += times as u64;
+            }
+            let size = output.len() - before;
+            let mut left = times - 1;
+            loop {
+                left -= repeat_last(output, size, left);
+                if left == 0 {
+                    break;
+                }
+                send(setting, stream, output).await?;
+                keep_last(output, size);
+                left -= 1;
+            }
+            if output.len() >= MOST_ANSWERS {
+                send(setting, stream, output).await?;
+                output.clear();
+            }
         }
+        send(setting, stream, output).await?;
     }
     Ok(true)
 }
 
-/// Puts the answers together. Gives false if no more messages can be taken.
-fn answers(
-    setting: &Setting,
-    peer: &Peer,
-    outcomes: &mut Vec<Outcome>,
-    output: &mut Vec<u8>,
-    had: &mut Conversation,
-) -> bool {
-    for outcome in outcomes.drain(..) {
-        match outcome {
-            Outcome::Done => output.extend_from_slice(&setting.stream_acknowledgement),
-            Outcome::Reply(reply) => setting.framing.encode(&reply, output),
-            Outcome::Refuse(reason) => {
-                tracing::warn!("{peer}: refused: {reason}");
-                encode_text(setting.framing, wire::plain::refusal(&reason).as_bytes(), output);
-                continue;
-            }
-            Outcome::Retry(reason) => {
-                tracing::info!("{peer}: not acknowledged: {reason}");
-                encode_text(setting.framing, wire::plain::not_now(&reason).as_bytes(), output);
-                had.trouble = Some(reason);
-                return false;
-            }
-        }
-        had.messages += 1;
-    }
-    true
+async fn send(setting: &Setting, stream: &mut Stream, answers: &[u8]) -> io::Result<()> {
+    let sent = setting.terms.write_all(stream, answers).await;
+    sent.map_err(|error| io::Error::new(error.kind(), format!("the answer could not be sent: {}", plain(&error))))
 }
 
 async fn refuse(

@@ -18,7 +18,7 @@ use super::errors::{Diagnostics, MAX_LINES};
 use super::{Command, ProcessLimits};
 use crate::net::plain;
 use crate::service::handler::{BoxFuture, Handler};
-use crate::service::{Messages, Outcome, Peer};
+use crate::service::{Messages, Outcome, Outcomes, Peer};
 use crate::wire::Framing;
 
 /// The exit status that refuses a message for good (sysexits.h, `EX_DATAERR`).
@@ -100,12 +100,7 @@ impl Run {
 }
 
 impl Handler for Run {
-    fn handle<'a>(
-        &'a self,
-        messages: Messages<'a>,
-        peer: &'a Peer,
-        outcomes: &'a mut Vec<Outcome>,
-    ) -> BoxFuture<'a, ()> {
+    fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             for (number, message) in messages.numbered() {
                 let outcome = self.run(message, number, peer, messages.framing()).await;
