@@ -39,21 +39,14 @@ pub(super) struct Wilco {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Receive messages: display each and acknowledge it
+    // What is said of each is with its arguments: a doc comment here would take its place.
     Server(Box<ServerArgs>),
-    /// Send messages and show their acknowledgements
     Client(ClientArgs),
-    /// Ask for hosts, services, protocols, networks, DNS records, or what the kernel tells of a socket
     Lookup(LookupArgs),
-    /// Is it there? Connects, sends nothing, and says whether something answers
     Probe(ProbeArgs),
-    // What is said of it is with its arguments: the parts that can be chosen.
     Bench(Box<BenchArgs>),
-    /// See the exchange: a server and a client in this terminal
     Try(TryArgs),
-    /// Print the completions for a shell
     Completions(CompletionsArgs),
-    /// Write the manual pages into a directory
     Man(ManArgs),
 }
 
