@@ -10,9 +10,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
 
+/// Beyond so many threads a server gains nothing: they only steal work from each other.
+const MOST_WORKERS: usize = 16;
+
 /// Runs a command to its end. What still waits in a blocking call, such as a look-up or a read of the terminal, is left behind.
 pub(super) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = runtime()?;
+    block_on_workers(1, command)
+}
+
+/// [`block_on`] with what the command spawns on so many threads; with one, it is all on this one.
+pub(super) fn block_on_workers<T>(
+    workers: usize,
+    command: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let runtime = match workers {
+        0 | 1 => runtime()?,
+        _ => Builder::new_multi_thread().worker_threads(workers).enable_all().build()?,
+    };
     let result = runtime.block_on(command);
     runtime.shutdown_background();
     result
@@ -22,6 +36,13 @@ pub(super) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> a
 pub(super) fn block_on_and_join<T>(preparation: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     // It waits for its threads when it is dropped.
     runtime()?.block_on(preparation)
+}
+
+/// How many threads a server has unless it is told: half of the processors, since the other half is the kernel's and the
+/// clients'. On two processors one thread is faster than two, between which connections would go to and fro.
+pub(super) fn default_workers() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (processors / 2).clamp(1, MOST_WORKERS)
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

@@ -23,7 +23,16 @@ fn server(options: &[&str]) -> (Program, String) {
 
 #[test]
 fn fifty_clients_with_a_hundred_lines_each() {
-    let (server, port) = server(&[]);
+    fifty_clients(&["--workers", "1"]);
+}
+
+#[test]
+fn fifty_clients_are_served_by_several_threads() {
+    fifty_clients(&["--workers", "4"]);
+}
+
+fn fifty_clients(options: &[&str]) {
+    let (server, port) = server(options);
     // Long lines: two that mixed would show.
     let line = |client: usize, number: usize| format!("client {client} line {number} {}", "=".repeat(200));
     let mut clients: Vec<Program> = (0..50).map(|_| Launch::client(["localhost", &port]).start()).collect();

@@ -84,6 +84,9 @@ pub(in crate::app) struct RunningArgs {
     /// Run in this group instead of the user's own
     #[arg(long, value_name = "NAME|GID", help_heading = "Running it")]
     pub(in crate::app) group: Option<String>,
+    /// How many threads serve the clients [default: half of the processors, at least 1, at most 16]
+    #[arg(long, value_name = "N", value_parser = value::count, env = "WILCO_WORKERS", help_heading = "Running it")]
+    pub(in crate::app) workers: Option<usize>,
     /// Do without the sandbox, in which the server can write no file, run no program, and make no system call for debuggers,
     /// mounts and the like; -v says what of it this kernel knows
     #[arg(long, help_heading = "Running it")]

@@ -11,7 +11,7 @@ use crate::service::{Conversations, Display, Gate, Limits, Outcome, Peer, Reply,
 use super::args::{self, ServerArgs};
 use super::privileges::{ProgramsAsRoot, check_programs_as_root};
 use super::programs::Programs;
-use super::runtime::{block_on, block_on_and_join};
+use super::runtime::{block_on_and_join, block_on_workers, default_workers};
 use super::sandbox::{self, Sandbox};
 use super::screen::StandardOutput;
 use super::supervisor::Supervisor;
@@ -82,7 +82,11 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
         _ => Server::new(Display(screen.clone()), config),
     };
     let says_notices = verbosity.says_notices();
-    block_on(Running { conversations, listeners, screen, supervisor, says_notices, rules, gate }.serve(server))
+    let workers = args.running.workers.unwrap_or_else(default_workers);
+    block_on_workers(
+        workers,
+        Running { conversations, listeners, screen, supervisor, says_notices, rules, gate }.serve(server),
+    )
 }
 
 /// What a server answers that has only connections, to a datagram on a socket that was passed to it.
