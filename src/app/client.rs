@@ -16,7 +16,7 @@ use super::prompt::{self, Prompt};
 use super::records::{self, Trouble};
 use super::runtime::{Signals, block_on};
 use super::screen::StandardOutput;
-use super::{Exit, report};
+use super::{Exit, raw, report};
 
 pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
     report::start(args.common.verbosity());
@@ -58,6 +58,9 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
             connection = connecting => connection?,
             exit = signals.next() => return Ok(exit),
         };
+        if args.raw {
+            return raw::talk(connection, args.idle_timeout, &mut signals).await;
+        }
         let input = Input::open(&args)?;
         talk(Exchange::new(connection, config), input, &mut signals).await
     })

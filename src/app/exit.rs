@@ -89,7 +89,12 @@ fn of_service(error: &service::Error) -> Exit {
         {
             Exit::Unreachable
         }
-        service::Error::Unacknowledged { .. } => Exit::Unacknowledged,
+        service::Error::Undelivered { why: Why::Lost(error), .. }
+            if error.raw_os_error() == Some(Errno::ECONNREFUSED as i32) =>
+        {
+            Exit::Unreachable
+        }
+        service::Error::Unacknowledged { .. } | service::Error::Undelivered { .. } => Exit::Unacknowledged,
         service::Error::Refused { .. } => Exit::Refused,
         service::Error::Unsendable { .. } | service::Error::Local(_) => Exit::Failed,
     }

@@ -8,11 +8,13 @@ mod docs;
 mod exit;
 mod lookup;
 mod prompt;
+mod raw;
 mod records;
 mod report;
 mod runtime;
 mod screen;
 mod server;
+mod stdio;
 mod try_out;
 
 pub use exit::Exit;

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::service::{BoxFuture, Screen};
 
 /// What may be written to a pipe that says it is writable, without blocking (pipe(7), `PIPE_BUF`).
-const WRITABLE: usize = 4096;
+pub(super) const WRITABLE: usize = 4096;
 
 /// Standard output as a screen for messages.
 #[derive(Debug)]

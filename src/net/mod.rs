@@ -37,3 +37,4 @@ pub use packet::{MAX_UDP_PAYLOAD, Packet, PacketSocket};
 pub use resolve::{Names, Purpose, resolve};
 pub use socket::{BACKLOG, Socket};
 pub use stream::Stream;
+pub(crate) use sys::watch;

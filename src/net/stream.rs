@@ -18,6 +18,7 @@ use super::Socket;
 #[derive(Debug)]
 pub struct Stream {
     carrier: Carrier,
+    shut_down: bool,
 }
 
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Stream {
     /// Two connected streams in memory, with `capacity` bytes of buffer in each direction: for tests.
     pub fn pair(capacity: usize) -> (Self, Self) {
         let (one, two) = tokio::io::duplex(capacity);
-        (Self { carrier: Carrier::Memory(one) }, Self { carrier: Carrier::Memory(two) })
+        (Self::over(Carrier::Memory(one)), Self::over(Carrier::Memory(two)))
     }
 
     /// The kernel socket that carries the stream, for options and attributes; none in memory.
@@ -44,6 +45,11 @@ impl Stream {
     /// Whether something can be read at this moment, its end included. A stream in memory does not tell.
     pub fn has_input(&self) -> bool {
         self.socket().is_some_and(Socket::has_input)
+    }
+
+    /// Whether its sending direction was ended.
+    pub fn is_shut_down(&self) -> bool {
+        self.shut_down
     }
 
     /// Ends the sending direction, reads what the peer still sends to its end, then closes. At most `limit` bytes
@@ -65,11 +71,15 @@ impl Stream {
         }
         Ok(())
     }
+
+    fn over(carrier: Carrier) -> Self {
+        Self { carrier, shut_down: false }
+    }
 }
 
 impl From<Socket> for Stream {
     fn from(socket: Socket) -> Self {
-        Self { carrier: Carrier::Socket(socket) }
+        Self::over(Carrier::Socket(socket))
     }
 }
 
@@ -102,11 +112,15 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().carrier {
+        let stream = self.get_mut();
+        match &mut stream.carrier {
             Carrier::Socket(socket) => Poll::Ready(match socket.shutdown(std::net::Shutdown::Write) {
                 // The peer has closed already: there is nobody left to tell.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-                result => result,
+                result => {
+                    stream.shut_down |= result.is_ok();
+                    result
+                }
             }),
             Carrier::Memory(memory) => Pin::new(memory).poll_shutdown(cx),
         }
