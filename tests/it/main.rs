@@ -13,6 +13,7 @@ mod layers;
 mod library;
 mod lookups;
 mod peers;
+mod raw;
 mod reaching;
 mod serving;
 mod sockets;

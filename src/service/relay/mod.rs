@@ -168,7 +168,8 @@ impl<N: Side, F: Side> Relay<N, F> {
 
     /// Waits until the far side has taken what was written: an end that came before that says nothing of it.
     async fn settle(&mut self) {
-        let is_known = |end: &Option<End>| matches!(end, Some(End::Unread(_) | End::Unwritten(_) | End::Lost | End::Late(_)));
+        let is_known =
+            |end: &Option<End>| matches!(end, Some(End::Unread(_) | End::Unwritten(_) | End::Lost | End::Late(_)));
         if self.forth.passed().written == 0 || is_known(&self.forth.end) || is_known(&self.back.end) {
             return;
         }
