@@ -16,6 +16,7 @@ use super::prompt::{self, Prompt};
 use super::records::{self, Trouble};
 use super::runtime::{Signals, block_on};
 use super::screen::StandardOutput;
+use super::traffic::Traffic;
 use super::{Exit, raw, report};
 
 pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
@@ -35,6 +36,7 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
             local: source,
             family: args.common.family(),
             names: args.common.names(),
+            tap: Traffic::tap(args.output.hex, args.output.dump.as_deref())?,
         },
         wait: args.wait.map(|wait| wait.unwrap_or(Duration::MAX)),
         retries: args.retry,

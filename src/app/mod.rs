@@ -4,6 +4,7 @@
 
 mod args;
 mod client;
+mod clock;
 mod docs;
 mod exit;
 mod lookup;
@@ -15,6 +16,7 @@ mod runtime;
 mod screen;
 mod server;
 mod stdio;
+mod traffic;
 mod try_out;
 
 pub use exit::Exit;

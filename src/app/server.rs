@@ -9,14 +9,19 @@ use crate::service::{Conversations, Display, Handler, Reply, Server, ServerConfi
 use super::args::{self, ServerArgs};
 use super::runtime::{Signals, block_on};
 use super::screen::StandardOutput;
+use super::traffic::Traffic;
 use super::{Exit, report};
 
 pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     let verbosity = args.common.verbosity();
     report::start(verbosity);
     let endpoints = args::server_endpoints(&args.addresses)?;
-    let listening =
-        ListenConfig { family: args.common.family(), names: args.common.names(), ..ListenConfig::default() };
+    let listening = ListenConfig {
+        family: args.common.family(),
+        names: args.common.names(),
+        tap: Traffic::tap(args.output.hex, args.output.dump.as_deref())?,
+        ..ListenConfig::default()
+    };
     if let (Some(framing), Some(endpoint)) = (args.framing, endpoints.iter().find(|endpoint| carries_packets(endpoint)))
     {
         return Err(Error::usage(format!(

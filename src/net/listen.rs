@@ -6,6 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
@@ -15,6 +16,7 @@ use socket2::Type;
 use super::endpoint::{Endpoint, Family, Target};
 use super::resolve::{Names, Purpose, resolve};
 use super::socket_file::SocketFile;
+use super::tap::{Tap, Tapped};
 use super::{Addr, BACKLOG, Connection, Error, PacketSocket, Result, Socket, endpoint, explain, inherited};
 
 /// How often a free port is tried for that must be free on several addresses at once.
@@ -31,11 +33,13 @@ pub struct ListenConfig {
     pub family: Family,
     /// Whether names may be looked up.
     pub names: Names,
+    /// Who is shown what passes through the connections, and datagrams. Default nobody.
+    pub tap: Option<Arc<dyn Tap>>,
 }
 
 impl Default for ListenConfig {
     fn default() -> Self {
-        Self { backlog: BACKLOG, family: Family::Any, names: Names::LookUp }
+        Self { backlog: BACKLOG, family: Family::Any, names: Names::LookUp, tap: None }
     }
 }
 
@@ -47,6 +51,7 @@ pub struct Listener {
     bound: Vec<Socket>,
     /// Which of the sockets is asked first.
     turn: AtomicUsize,
+    tap: Option<Arc<dyn Tap>>,
 }
 
 /// A connection that has been accepted, as it came: no byte has been read, no handshake made.
@@ -56,11 +61,15 @@ pub struct Incoming {
     pub socket: Socket,
     /// The address of the peer.
     pub peer: Addr,
+    tap: Option<Arc<dyn Tap>>,
 }
 
 impl From<Incoming> for Connection {
-    fn from(incoming: Incoming) -> Self {
-        incoming.socket.into()
+    fn from(Incoming { socket, peer, tap }: Incoming) -> Self {
+        let tapped = tap.map(|tap| Tapped::accepted(&tap, &socket, Some(&peer)));
+        let mut connection = Self::from(socket);
+        connection.tap(tapped);
+        connection
     }
 }
 
@@ -91,7 +100,7 @@ impl ListenConfig {
                 ));
             }
         }
-        Ok(Listener { bound, turn: AtomicUsize::new(0) })
+        Ok(Listener { bound, turn: AtomicUsize::new(0), tap: self.tap.clone() })
     }
 
     async fn bind_all(&self, endpoint: &Endpoint, socket_type: Type, addrs: Vec<Addr>) -> Result<Vec<Socket>> {
@@ -176,7 +185,7 @@ impl Listener {
     /// # Errors
     /// As [`Socket::accept`] has them. Most pass (descriptors ran out, the peer has gone again): go on accepting after a pause.
     pub async fn accept(&self) -> io::Result<Incoming> {
-        let accepted = |(socket, peer)| Incoming { socket, peer };
+        let accepted = |(socket, peer)| Incoming { socket, peer, tap: self.tap.clone() };
         if let [only] = &self.bound[..] {
             return only.accept().await.map(accepted);
         }
@@ -207,7 +216,13 @@ impl Listener {
             std::mem::take(&mut self.bound).into_iter().partition(|bound| bound.socket_type() == Type::DGRAM);
         self.bound = others;
         let packets: Vec<Socket> = packets;
-        packets.into_iter().map(PacketSocket::from).collect()
+        let tapped = |socket: Socket| {
+            let tapped = self.tap.as_ref().map(|tap| Tapped::accepted(tap, &socket, None));
+            let mut packets = PacketSocket::from(socket);
+            packets.tap(tapped);
+            packets
+        };
+        packets.into_iter().map(tapped).collect()
     }
 
     /// The addresses as the kernel has them, with the true port where 0 was asked for.

@@ -23,6 +23,7 @@ mod socket_file;
 mod spelling;
 mod stream;
 mod sys;
+mod tap;
 pub mod trace;
 
 pub use socket2::{Domain, Protocol, Type};
@@ -38,3 +39,4 @@ pub use resolve::{Names, Purpose, resolve};
 pub use socket::{BACKLOG, Socket};
 pub use stream::Stream;
 pub(crate) use sys::watch;
+pub use tap::{Direction, Passage, Tap};

@@ -4,9 +4,10 @@
 //! whole, alone, and (datagrams) from anyone.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use super::{Addr, Arrival, Socket};
+use super::tap::Tapped;
+use super::{Addr, Arrival, Direction, Socket};
 
 /// The longest payload of a UDP datagram over IPv4: 65,535 bytes less the headers (RFC 768, RFC 791).
 pub const MAX_UDP_PAYLOAD: usize = 65_507;
@@ -15,6 +16,7 @@ pub const MAX_UDP_PAYLOAD: usize = 65_507;
 #[derive(Debug)]
 pub struct PacketSocket {
     socket: Socket,
+    tapped: Option<Box<Tapped>>,
 }
 
 /// What was received of one packet.
@@ -45,7 +47,9 @@ impl PacketSocket {
     /// As recv(2) has them; for UDP also that an earlier packet was refused.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<Packet> {
         let sent = self.socket.recv_packet(buffer).await?;
-        Ok(Packet::new(sent, buffer.len()))
+        let packet = Packet::new(sent, buffer.len());
+        self.show(Direction::Received, None, &buffer[..packet.length]);
+        Ok(packet)
     }
 
     /// Receives a packet from anyone.
@@ -64,7 +68,9 @@ impl PacketSocket {
     /// As recvmsg(2) has them.
     pub async fn recv_arrival(&self, buffer: &mut [u8]) -> io::Result<(Packet, Addr, Option<Arrival>)> {
         let (sent, from, arrival) = self.socket.recv_from(buffer).await?;
-        Ok((Packet::new(sent, buffer.len()), from, arrival))
+        let packet = Packet::new(sent, buffer.len());
+        self.show(Direction::Received, Some(&from), &buffer[..packet.length]);
+        Ok((packet, from, arrival))
     }
 
     /// Sends one packet to the peer that the socket is connected to.
@@ -73,12 +79,16 @@ impl PacketSocket {
     /// As send(2) has them: the packet is too long (`EMSGSIZE`), the peer is gone.
     pub async fn send(&self, packet: &[u8]) -> io::Result<()> {
         // A packet is sent whole or not at all, so that the count says nothing.
-        self.socket.send(packet).await.map(drop)
+        self.socket.send(packet).await?;
+        self.show(Direction::Sent, None, packet);
+        Ok(())
     }
 
     /// [`PacketSocket::send`] for those who poll: wakes the last task that asked.
     pub fn poll_send(&self, cx: &mut Context<'_>, packet: &[u8]) -> Poll<io::Result<()>> {
-        self.socket.poll_send(cx, packet).map_ok(drop)
+        ready!(self.socket.poll_send(cx, packet))?;
+        self.show(Direction::Sent, None, packet);
+        Poll::Ready(Ok(()))
     }
 
     /// Sends one packet to an address.
@@ -86,7 +96,9 @@ impl PacketSocket {
     /// # Errors
     /// As sendto(2) has them.
     pub async fn send_to(&self, packet: &[u8], addr: &Addr) -> io::Result<()> {
-        self.socket.send_to(packet, addr).await.map(drop)
+        self.socket.send_to(packet, addr).await?;
+        self.show(Direction::Sent, Some(addr), packet);
+        Ok(())
     }
 
     /// Sends one packet to an address if there is room for it now; an answer, from the address that the question came to.
@@ -94,7 +106,22 @@ impl PacketSocket {
     /// # Errors
     /// As for [`PacketSocket::send_to`]; `WouldBlock` if there is no room.
     pub fn try_send_to(&self, packet: &[u8], addr: &Addr, arrival: Option<Arrival>) -> io::Result<()> {
-        self.socket.try_send_to(packet, addr, arrival).map(drop)
+        self.socket.try_send_to(packet, addr, arrival)?;
+        self.show(Direction::Sent, Some(addr), packet);
+        Ok(())
+    }
+
+    /// Shows what passes from now on.
+    pub(super) fn tap(&mut self, tapped: Option<Box<Tapped>>) {
+        self.tapped = tapped;
+    }
+
+    fn show(&self, direction: Direction, peer: Option<&Addr>, packet: &[u8]) {
+        match (&self.tapped, peer) {
+            (None, _) => {}
+            (Some(tapped), None) => tapped.pass(direction, packet),
+            (Some(tapped), Some(peer)) => tapped.pass_with(direction, &self.socket, peer, packet),
+        }
     }
 
     /// The socket itself, for options, attributes and addresses.
@@ -105,6 +132,6 @@ impl PacketSocket {
 
 impl From<Socket> for PacketSocket {
     fn from(socket: Socket) -> Self {
-        Self { socket }
+        Self { socket, tapped: None }
     }
 }

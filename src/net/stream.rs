@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-use super::Socket;
+use super::tap::Tapped;
+use super::{Direction, Socket};
 
 /// A connected stream: read to its end, written until it is shut down.
 ///
@@ -19,6 +20,7 @@ use super::Socket;
 pub struct Stream {
     carrier: Carrier,
     shut_down: bool,
+    tapped: Option<Box<Tapped>>,
 }
 
 #[derive(Debug)]
@@ -72,8 +74,13 @@ impl Stream {
         Ok(())
     }
 
+    /// Shows what passes from now on.
+    pub(super) fn tap(&mut self, tapped: Option<Box<Tapped>>) {
+        self.tapped = tapped;
+    }
+
     fn over(carrier: Carrier) -> Self {
-        Self { carrier, shut_down: false }
+        Self { carrier, shut_down: false, tapped: None }
     }
 }
 
@@ -85,23 +92,34 @@ impl From<Socket> for Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().carrier {
+        let stream = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(match &mut stream.carrier {
             Carrier::Socket(socket) => {
                 let read = ready!(socket.poll_recv(cx, buffer.initialize_unfilled()))?;
                 buffer.advance(read);
                 Poll::Ready(Ok(()))
             }
             Carrier::Memory(memory) => Pin::new(memory).poll_read(cx, buffer),
+        })?;
+        if let Some(tapped) = &stream.tapped {
+            tapped.pass(Direction::Received, &buffer.filled()[before..]);
         }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().carrier {
+        let stream = self.get_mut();
+        let written = ready!(match &mut stream.carrier {
             Carrier::Socket(socket) => socket.poll_send(cx, bytes),
             Carrier::Memory(memory) => Pin::new(memory).poll_write(cx, bytes),
+        })?;
+        if let Some(tapped) = &stream.tapped {
+            tapped.pass(Direction::Sent, &bytes[..written]);
         }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,6 +7,7 @@ mod addresses;
 mod client;
 mod common;
 mod lookup;
+mod output;
 mod server;
 mod value;
 
@@ -18,6 +19,7 @@ pub(super) use addresses::{client_endpoints, server_endpoints};
 pub(super) use client::ClientArgs;
 pub(super) use common::Common;
 pub(super) use lookup::{Lookup, LookupArgs};
+pub(super) use output::Output;
 pub(super) use server::ServerArgs;
 
 use super::{Exit, Program};

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::{Common, exit_statuses, value};
+use super::{Common, Output, exit_statuses, value};
 use crate::wire::Framing;
 use crate::wire::plain::ACKNOWLEDGEMENT;
 
@@ -39,6 +39,8 @@ pub(in crate::app) struct ServerArgs {
     /// The longest message; a longer one is refused. 0 is no limit [default: 64K; 1M for length and whole]
     #[arg(long, value_name = "SIZE", env = "WILCO_MAX_MESSAGE", value_parser = value::size)]
     pub(in crate::app) max_message: Option<usize>,
+    #[command(flatten)]
+    pub(in crate::app) output: Output,
     #[command(flatten)]
     pub(in crate::app) common: Common,
 }
