@@ -7,6 +7,7 @@ mod client;
 mod clock;
 mod docs;
 mod exit;
+mod json;
 mod lookup;
 mod prompt;
 mod raw;

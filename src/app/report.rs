@@ -8,9 +8,8 @@ use std::sync::OnceLock;
 
 use clap::error::{ContextKind, ErrorKind};
 use nix::errno::Errno;
-use serde_json::{Map, Value};
-use tracing::Event;
 use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -21,8 +20,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::net::{self, trace};
 use crate::service::{self, Why};
 
-use super::screen::{escaped, safe_json};
-use super::{Exit, clock, prompt};
+use super::json::Object;
+use super::screen::escaped;
+use super::{Exit, clock, prompt, screen};
 
 /// The longest line that is said, in characters: a peer's words may be in it.
 const MAX_LINE: usize = 2000;
@@ -48,8 +48,8 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// The format of this process.
-static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+/// The format of this process, and whether its results are events.
+static FORMAT: OnceLock<(LogFormat, bool)> = OnceLock::new();
 
 impl Verbosity {
     /// Whether more is said than what failed.
@@ -58,9 +58,10 @@ impl Verbosity {
     }
 }
 
-/// Shows what the layers below report, from now on and in the whole process.
-pub(super) fn start(verbosity: Verbosity) {
-    let _ = FORMAT.set(verbosity.format);
+/// Shows what the layers below report, from now on and in the whole process. With `json` a failure is an event on standard
+/// output, too.
+pub(super) fn start(verbosity: Verbosity, json: bool) {
+    let _ = FORMAT.set((verbosity.format, json));
     let most = match verbosity.level {
         ..0 => LevelFilter::ERROR,
         0 => LevelFilter::WARN,
@@ -75,15 +76,18 @@ pub(super) fn start(verbosity: Verbosity) {
 }
 
 /// Says that a command has failed: what, why, and what to do, in one line.
-pub(super) fn error(error: &anyhow::Error) {
+pub(super) fn error(error: &anyhow::Error, exit: Exit) {
     let failure = Failure::of(error);
+    if FORMAT.get().is_some_and(|(_, json)| *json) {
+        let event = Object::event("error").with("message", failure.message.as_str()).with("status", exit.number());
+        // A reader that has gone has seen enough; and what standard output cannot take is said on standard error.
+        let _ = screen::print(&failure.fields(event).line());
+    }
     let hint = failure.hint.map_or_else(String::new, |hint| format!("; {hint}"));
     match format() {
         LogFormat::Text => line(&format!("{}: {}{hint}", name(), failure.message)),
         LogFormat::Json => {
-            let mut object = object("error", &failure.message);
-            object.extend(failure.fields());
-            write_line(&safe_json(&object.into()));
+            write_line(&failure.fields(object("error", &failure.message)).to_string());
         }
     }
 }
@@ -120,16 +124,13 @@ impl<'a> Failure<'a> {
         }
     }
 
-    /// Its fields beside the message; those that it does not have are left out.
-    pub(super) fn fields(&self) -> Map<String, Value> {
-        let errno = self.errno.map(|errno| format!("{errno:?}"));
-        let fields = [
-            ("operation", self.operation.map(Value::from)),
-            ("address", self.address.clone().map(Value::from)),
-            ("errno", errno.map(Value::from)),
-            ("hint", self.hint.map(Value::from)),
-        ];
-        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    /// Adds its fields beside the message; those that it does not have are left out.
+    pub(super) fn fields(&self, object: Object) -> Object {
+        object
+            .maybe("operation", self.operation)
+            .maybe("address", self.address.as_deref())
+            .maybe("errno", self.errno.map(|errno| format!("{errno:?}")))
+            .maybe("hint", self.hint)
     }
 }
 
@@ -154,7 +155,7 @@ pub(super) fn net_error(error: &anyhow::Error) -> Option<&net::Error> {
 pub(super) fn notice(text: &str) {
     match format() {
         LogFormat::Text => line(text),
-        LogFormat::Json => write_line(&safe_json(&object("info", text).into())),
+        LogFormat::Json => write_line(&object("info", text).to_string()),
     }
 }
 
@@ -205,13 +206,12 @@ fn write_line(line: &str) {
 }
 
 fn format() -> LogFormat {
-    FORMAT.get().copied().unwrap_or_default()
+    FORMAT.get().map_or_else(LogFormat::default, |(format, _)| *format)
 }
 
 /// A line of the log as JSON has it.
-fn object(level: &str, message: &str) -> Map<String, Value> {
-    let fields = [("time", clock::now()), ("level", level.to_owned()), ("message", capped(message))];
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+fn object(level: &'static str, message: &str) -> Object {
+    Object::default().with("time", clock::now()).with("level", level).with("message", capped(message))
 }
 
 /// Text as it may be written to standard error: one line, which a peer's words cannot make two of, not too long, and on a
@@ -248,8 +248,14 @@ where
         match format() {
             LogFormat::Text => writeln!(out, "{}", shown(&text)),
             LogFormat::Json => {
-                let level = event.metadata().level().as_str().to_ascii_lowercase();
-                writeln!(out, "{}", safe_json(&object(&level, &text).into()))
+                let level = match *event.metadata().level() {
+                    Level::ERROR => "error",
+                    Level::WARN => "warn",
+                    Level::INFO => "info",
+                    Level::DEBUG => "debug",
+                    Level::TRACE => "trace",
+                };
+                writeln!(out, "{}", object(level, &text))
             }
         }
     }

@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 use std::io;
+use std::sync::Arc;
 
 use crate::net::{Endpoint, Error, ListenConfig, Listener, Type, plain};
-use crate::service::{Conversations, Display, Handler, Reply, Server, ServerConfig};
+use crate::service::{Conversations, Display, Handler, Outcome, Peer, Reply, Server, ServerConfig};
 
 use super::args::{self, ServerArgs};
+use super::json::{Events, Object, Told};
 use super::runtime::{Signals, block_on};
 use super::screen::StandardOutput;
 use super::traffic::Traffic;
@@ -14,7 +16,7 @@ use super::{Exit, report};
 
 pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     let verbosity = args.common.verbosity();
-    report::start(verbosity);
+    report::start(verbosity, args.output.json);
     let endpoints = args::server_endpoints(&args.addresses)?;
     let listening = ListenConfig {
         family: args.common.family(),
@@ -41,17 +43,29 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     block_on(async {
         let mut signals = Signals::catch()?;
         let screen = StandardOutput::open()?;
+        let events = args.output.json.then(|| Events::new(screen.clone()));
         let listeners = listen(&endpoints, &listening).await?;
         for name in listeners.iter().flat_map(Listener::names) {
             if verbosity.says_notices() {
                 report::notice(&format!("listening on {name}"));
             }
+            if let Some(events) = &events {
+                events.tell(Object::event("listening").with("address", name)).await?;
+            }
         }
-        match args.reply {
-            Some(text) => serve(Reply(text.into()), config, listeners, &mut signals, &screen).await,
-            None => serve(Display(screen.clone()), config, listeners, &mut signals, &screen).await,
-        }
+        let server = match (args.reply, &events) {
+            (Some(text), None) => Server::new(Reply(text.into()), config),
+            (None, None) => Server::new(Display(screen.clone()), config),
+            (Some(text), Some(events)) => told(Reply(text.into()), config, events),
+            (None, Some(events)) => told(|_: &[u8], _: &Peer| Outcome::Done, config, events),
+        };
+        serve(server, listeners, &mut signals, &screen).await
     })
+}
+
+/// A server whose events are told as JSON.
+fn told(handler: impl Handler + 'static, config: ServerConfig, events: &Arc<Events>) -> Server {
+    Server::new(Told { events: events.clone(), handler }, config).with_observer(events.clone())
 }
 
 fn carries_packets(endpoint: &Endpoint) -> bool {
@@ -68,8 +82,7 @@ async fn listen(endpoints: &[Endpoint], config: &ListenConfig) -> anyhow::Result
 
 /// Serves until it is over or a signal comes; a second signal does not wait for what is in hand.
 async fn serve(
-    handler: impl Handler + 'static,
-    config: ServerConfig,
+    server: Server,
     listeners: Vec<Listener>,
     signals: &mut Signals,
     screen: &StandardOutput,
@@ -77,7 +90,7 @@ async fn serve(
     let end = Cell::new(Exit::Done);
     let (signalled, mut stop) = tokio::sync::oneshot::channel::<()>();
     let mut signalled = Some(signalled);
-    let mut serving = std::pin::pin!(Server::new(handler, config).serve(listeners, async {
+    let mut serving = std::pin::pin!(server.serve(listeners, async {
         tokio::select! {
             _ = &mut stop => {}
             _ = screen.failed() => end.set(Exit::Failed),

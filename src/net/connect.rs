@@ -153,6 +153,7 @@ impl Connector {
 
 /// One address: create, set options, bind, connect.
 async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<Addr>) -> Result<Socket> {
+    tracing::debug!("trying {addr}");
     let named = |error: Error| error.on(endpoint.name()).at(&addr);
     let mut socket = Socket::create(addr.domain(), socket_type).map_err(named)?;
     socket.set_nodelay().map_err(|error| named(Error::system("connect", error)))?;

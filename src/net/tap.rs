@@ -51,8 +51,7 @@ impl Tapped {
     /// For a connection that was made to what the user calls `name`.
     pub(super) fn connected(tap: &Arc<dyn Tap>, socket: &Socket, name: impl fmt::Display) -> Box<Self> {
         let peer = socket.peer_addr().ok().filter(Addr::is_named);
-        let connection =
-            peer.map_or_else(|| name.to_string(), |peer| endpoint::written(&peer, socket.socket_type()));
+        let connection = peer.map_or_else(|| name.to_string(), |peer| endpoint::written(&peer, socket.socket_type()));
         Self::new(tap, connection)
     }
 

@@ -12,6 +12,7 @@ mod hosts;
 mod layers;
 mod library;
 mod lookups;
+mod output;
 mod peers;
 mod raw;
 mod reaching;

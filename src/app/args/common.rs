@@ -28,7 +28,13 @@ pub(in crate::app) struct Common {
     trace: bool,
     /// How what is said on standard error is written: text, or json, an object a line with time, level, message and, of a
     /// failure, more (mistakes in the arguments are always text)
-    #[arg(long, value_name = "FORMAT", default_value = "text", env = "WILCO_LOG_FORMAT", help_heading = "Common options")]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "WILCO_LOG_FORMAT",
+        help_heading = "Common options"
+    )]
     log_format: LogFormat,
 }
 

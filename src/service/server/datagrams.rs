@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::packets::{answer_packet, packet_buffer};
 use super::setting::Setting;
 use crate::net::{Addr, PacketSocket, plain};
-use crate::service::{Conversation, Peer};
+use crate::service::{Conversation, Observed, Peer};
 
 /// How long the peer of the one conversation must be silent for it to be over: datagrams have no end of their own.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -66,6 +66,9 @@ pub(super) async fn serve(setting: &Setting, socket: &PacketSocket, one: bool) -
                 }
             }
             _ => {}
+        }
+        if answer.counts {
+            setting.tell(Observed::Acknowledged(&peer, 1)).await;
         }
         if one && *first.get_or_insert_with(|| peer.addr.clone()) == peer.addr {
             silence.as_mut().reset(Instant::now() + SILENCE);

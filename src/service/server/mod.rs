@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{ConnectionHandler, Conversation, Handler, Peer, Stop};
+use super::{ConnectionHandler, Conversation, Handler, Observed, Observer, Peer, Stop};
 use crate::net::{Connection, Incoming, Listener, PacketSocket};
 
 pub use config::{Conversations, DRAIN_TIMEOUT, IDLE_TIMEOUT, LEAST_RATE, ServerConfig, WRITE_TIMEOUT};
@@ -31,6 +31,7 @@ use setting::Setting;
 pub struct Server {
     handler: Arc<dyn Handler>,
     connections: Option<Arc<dyn ConnectionHandler>>,
+    observer: Option<Arc<dyn Observer>>,
     config: ServerConfig,
 }
 
@@ -48,13 +49,19 @@ pub struct Served {
 impl Server {
     /// A server with a handler for its messages.
     pub fn new(handler: impl Handler + 'static, config: ServerConfig) -> Self {
-        Self { handler: Arc::new(handler), connections: None, config }
+        Self { handler: Arc::new(handler), connections: None, observer: None, config }
     }
 
     /// Gives whole connections to a handler of their own. Datagrams, which have none, stay messages.
     #[must_use]
     pub fn with_connections(self, handler: impl ConnectionHandler + 'static) -> Self {
         Self { connections: Some(Arc::new(handler)), ..self }
+    }
+
+    /// Has somebody told what happens.
+    #[must_use]
+    pub fn with_observer(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// Serves on all listeners until `stop` completes, or the one conversation is over. Then nothing new is accepted;
@@ -65,7 +72,7 @@ impl Server {
     pub async fn serve(self, listeners: Vec<Listener>, stop: impl Future<Output = ()>) -> io::Result<Served> {
         let (stopper, stopped) = Stop::new();
         let shared = Arc::new(Shared {
-            setting: Setting::new(self.handler, &self.config, stopped),
+            setting: Setting { observer: self.observer, ..Setting::new(self.handler, &self.config, stopped) },
             connections: self.connections,
             conversations: self.config.conversations,
             served: Counts::default(),
@@ -138,6 +145,7 @@ impl Shared {
         tracing::info!("{peer}: connected");
         self.served.open.fetch_add(1, Ordering::Relaxed);
         let setting = &self.setting;
+        setting.tell(Observed::Connected(&peer)).await;
         let had = match (Connection::from(incoming), &self.connections) {
             (connection, Some(handler)) => handler.converse(connection, &peer, &setting.terms).await,
             (Connection::Stream(stream), None) => stream::converse(setting, stream, &peer).await,
@@ -145,6 +153,7 @@ impl Shared {
         };
         self.served.open.fetch_sub(1, Ordering::Relaxed);
         tracing::info!("{peer}: {had}");
+        setting.tell(Observed::Ended(&peer, &had)).await;
         self.note(&had);
     }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::setting::{Setting, check_outcomes};
 use crate::net::{Packet, PacketSocket, plain};
 use crate::service::handler::CLOSE_TIMEOUT;
-use crate::service::{Conversation, Messages, Outcome, Peer, READ_SIZE};
+use crate::service::{Conversation, Messages, Observed, Outcome, Peer, READ_SIZE};
 use crate::wire::{self, Span};
 
 /// Serves one connection of sequenced packets until the peer has ended it or the server is to stop.
@@ -36,6 +36,9 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
         {
             had.trouble = Some(plain(&error));
             break;
+        }
+        if answer.counts {
+            setting.tell(Observed::Acknowledged(peer, 1)).await;
         }
         if !answer.goes_on {
             break;
@@ -70,14 +73,15 @@ pub(super) async fn answer_packet(
     outcomes: &mut Vec<Outcome>,
 ) -> Answer {
     outcomes.clear();
-    let refusal = |reason: &str| {
+    let refusal = async |reason: &str| {
         tracing::warn!("{peer}: refused: {reason}");
+        setting.tell(Observed::Refused(peer, reason)).await;
         Answer { bytes: Some(format!("{}\n", wire::plain::refusal(reason)).into()), counts: false, goes_on: true }
     };
     let limit = if setting.max_message == 0 { usize::MAX } else { setting.max_message };
     if packet.is_cut() || packet.sent > limit {
         let limit = limit.min(buffer.len());
-        return refusal(&wire::Error::TooLong { limit }.to_string());
+        return refusal(&wire::Error::TooLong { limit }.to_string()).await;
     }
     let span = [Span { start: 0, end: packet.length }];
     setting.handler.handle(Messages::of_packets(buffer, &span), peer, outcomes).await;
@@ -85,7 +89,7 @@ pub(super) async fn answer_packet(
     match outcomes.remove(0) {
         Outcome::Done => Answer { bytes: setting.packet_acknowledgement.clone(), counts: true, goes_on: true },
         Outcome::Reply(reply) => Answer { bytes: Some(reply), counts: true, goes_on: true },
-        Outcome::Refuse(reason) => refusal(&reason),
+        Outcome::Refuse(reason) => refusal(&reason).await,
         Outcome::Retry(reason) => {
             tracing::info!("{peer}: not acknowledged: {reason}");
             let words = format!("{}\n", wire::plain::not_now(&reason));

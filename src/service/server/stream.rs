@@ -12,7 +12,7 @@ use super::patience::{Late, Patience};
 use super::setting::{Setting, check_outcomes, encode_text};
 use crate::net::{Stream, plain};
 use crate::service::workspace::Inbox;
-use crate::service::{Conversation, Outcome, Peer};
+use crate::service::{Conversation, Observed, Outcome, Peer};
 use crate::wire;
 
 /// For how many bytes a peer is read after the server has ended the conversation.
@@ -123,6 +123,7 @@ async fn handle(
     setting.handler.handle(messages, peer, outcomes).await;
     check_outcomes(outcomes, count);
     let mut go_on = true;
+    let before = had.messages;
     for outcome in outcomes.drain(..) {
         match outcome {
             Outcome::Done => output.extend_from_slice(&setting.stream_acknowledgement),
@@ -130,6 +131,7 @@ async fn handle(
             Outcome::Refuse(reason) => {
                 tracing::warn!("{peer}: refused: {reason}");
                 encode_text(setting.framing, wire::plain::refusal(&reason).as_bytes(), output);
+                setting.tell(Observed::Refused(peer, &reason)).await;
                 continue;
             }
             Outcome::Retry(reason) => {
@@ -144,6 +146,9 @@ async fn handle(
     }
     let sent = setting.terms.write_all(stream, inbox.output()).await;
     sent.map_err(|error| io::Error::new(error.kind(), format!("the answer could not be sent: {}", plain(&error))))?;
+    if had.messages > before {
+        setting.tell(Observed::Acknowledged(peer, had.messages - before)).await;
+    }
     Ok(go_on)
 }
 
@@ -155,6 +160,7 @@ async fn refuse(
     had: &mut Conversation,
 ) -> io::Result<()> {
     tracing::warn!("{peer}: refused: {error}");
+    setting.tell(Observed::Refused(peer, &error.to_string())).await;
     had.trouble = Some(error.to_string());
     let mut refusal = Vec::new();
     encode_text(setting.framing, wire::plain::refusal(&error.to_string()).as_bytes(), &mut refusal);
