@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Args, Clone, Debug)]
 pub(in crate::app) struct Output {
     /// Print each event and result as a JSON object a line instead; the page json.md of the documentation has their names
-    #[arg(long, env = "WILCO_JSON", value_parser = clap::builder::FalseyValueParser::new(), help_heading = "Common options")]
+    #[arg(long, help_heading = "Common options")]
     pub(in crate::app) json: bool,
     /// Show what passes on standard error, in hexadecimal and as text, with direction (> sent, < received), time (UTC) and
     /// connection

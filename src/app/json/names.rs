@@ -63,7 +63,7 @@ fn the_json_page_is_up_to_date() {
 
 This page is written from the program's own table.
 
-With `--json` (or `WILCO_JSON=1`), `server` and `client` print each event and result as a JSON object a line on standard output,
+With `--json`, `server` and `client` print each event and result as a JSON object a line on standard output,
 instead of messages and answers. What is said on standard error stays as it is; `--log-format json` makes that JSON, too: objects with
 `time` (RFC 3339, UTC), `level` (`error`, `warn`, `info`, `debug`, `trace`), `message` and, of the failure that ends a command, `operation`,
 `address`, `errno` and `hint`. Names stay; new fields and events may be added. Control and bidirectional characters are escaped, so that no line
@@ -77,7 +77,8 @@ can do anything to a terminal.
         let _ = writeln!(page, "| {program} | `{event}` | {when} | {} |", fields.join(", "));
     }
     page.push_str(
-        "\nFields in parentheses are there if there is something to say.\n\n| field | what it is |\n| --- | --- |\n",
+        "\nFields in parentheses are there if there is something to say. Datagrams have no connections: a server tells of their messages, and of no
+beginning and end.\n\n| field | what it is |\n| --- | --- |\n",
     );
     for (field, doc) in FIELDS {
         let _ = writeln!(page, "| `{field}` | {doc} |");
