@@ -334,6 +334,16 @@ fn datagrams_end_with_silence() {
 }
 
 #[test]
+fn a_long_input_is_several_datagrams() {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("bind a free port");
+    let address = format!("udp:{}", socket.local_addr().expect("the address of a socket"));
+    expect_success(&sends(40_000, &address, &["--idle-timeout", "1ms"]));
+    let mut buffer = vec![0; 65_536];
+    let lengths = [(); 3].map(|()| socket.recv(&mut buffer).expect("receive"));
+    assert_eq!(lengths, [16_384, 16_384, 7_232]);
+}
+
+#[test]
 fn a_person_at_a_terminal() {
     let (address, _serving) = peer(Domain::Tcp, |mut socket| {
         let mut line = [0; 6];

@@ -214,3 +214,85 @@ impl Wait {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::net::Stream;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// A relay of the default settings, with what is at the other ends of its two sides.
+    fn relay() -> (Relay<DuplexStream, Stream>, DuplexStream, Stream) {
+        let ((near, user), (far, peer)) = (tokio::io::duplex(10), Stream::pair(10));
+        (Relay::new(near, far, RelayConfig::default()), user, peer)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_lost_and_ends_are_passed_on() {
+        let (mut relay, mut user, mut peer) = relay();
+        let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        let echo = async {
+            let (mut got, mut part) = (Vec::new(), [0; 7]);
+            loop {
+                match peer.read(&mut part).await.expect("read") {
+                    0 => break,
+                    read => got.extend_from_slice(&part[..read]),
+                }
+            }
+            peer.write_all(&got).await.expect("write");
+            peer.shutdown().await.expect("end");
+        };
+        let talk = async {
+            user.write_all(&bytes).await.expect("write");
+            user.shutdown().await.expect("end");
+            let mut back = Vec::new();
+            user.read_to_end(&mut back).await.expect("read");
+            back
+        };
+        let (ending, (), back) = tokio::join!(relay.run(), echo, talk);
+        assert!(back == bytes);
+        assert_eq!((ending.forth.0.written, ending.back.0.written), (100_000, 100_000));
+        ending.verdict().expect("all was taken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_both_are_open_there_is_no_limit() {
+        let (mut relay, _user, _peer) = relay();
+        timeout(DAY, relay.run()).await.expect_err("it still runs");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_far_side_is_waited_for_so_long_and_no_longer() {
+        let (mut relay, mut user, _peer) = relay();
+        user.shutdown().await.expect("end");
+        let started = Instant::now();
+        let ending = relay.run().await;
+        assert!(matches!(ending.back.1, End::Late(RELAY_IDLE_TIMEOUT)));
+        assert_eq!(started.elapsed().as_secs(), RELAY_IDLE_TIMEOUT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_person_may_take_longer_to_read() {
+        let (mut relay, mut user, mut peer) = relay();
+        user.shutdown().await.expect("end");
+        // More than fits between the relay and the person.
+        let talk = async { peer.write_all(b"sixteen bytes...").await.expect("write") };
+        let (running, ()) = tokio::join!(timeout(DAY, relay.run()), talk);
+        running.expect_err("it still runs");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_near_side_is_left_when_the_far_side_has_ended() {
+        let (mut relay, _user, mut peer) = relay();
+        peer.shutdown().await.expect("end");
+        let started = Instant::now();
+        let ending = relay.run().await;
+        assert!(matches!(ending.forth.1, End::Left));
+        assert_eq!(started.elapsed().as_millis(), LINGER.as_millis());
+        ending.verdict().expect("nothing was sent, and nothing lost");
+    }
+}

@@ -146,6 +146,7 @@ async fn handle(
     }
     let sent = setting.terms.write_all(stream, inbox.output()).await;
     sent.map_err(|error| io::Error::new(error.kind(), format!("the answer could not be sent: {}", plain(&error))))?;
+    tracing::debug!("{peer}: {count} messages came, {} bytes of answers went", inbox.output().len());
     if had.messages > before {
         setting.tell(Observed::Acknowledged(peer, had.messages - before)).await;
     }
