@@ -1,25 +1,30 @@
 //! `client`: sends messages, shows their acknowledgements, and ends with 0 only if every one was acknowledged.
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use crate::net::{Connector, Error};
-use crate::service::{Acknowledgements, Batch, ClientConfig, Exchange, Reach, Screen, Source, Step, Summary};
+use crate::net::{Addr, Connection, Connector, Error, Socket};
+use crate::service::{
+    self, Acknowledgements, Batch, ClientConfig, Exchange, Messages, Reach, Screen, Source, Step, Summary,
+};
 use crate::wire::Framing;
 
 use super::args::{self, ClientArgs};
+use super::json::Object;
 use super::prompt::{self, Prompt};
 use super::records::{self, Trouble};
 use super::runtime::{Signals, block_on};
 use super::screen::StandardOutput;
-use super::{Exit, report};
+use super::traffic::Traffic;
+use super::{Exit, raw, report};
 
 pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
-    report::start(args.common.verbosity());
+    report::start(args.common.verbosity(), args.output.json);
     let endpoints = args::client_endpoints(&args.addresses)?;
     let source =
         args.source.as_deref().zip(endpoints.first()).map(|(text, endpoint)| endpoint.source(text)).transpose()?;
@@ -35,6 +40,7 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
             local: source,
             family: args.common.family(),
             names: args.common.names(),
+            tap: Traffic::tap(args.output.hex, args.output.dump.as_deref())?,
         },
         wait: args.wait.map(|wait| wait.unwrap_or(Duration::MAX)),
         retries: args.retry,
@@ -47,20 +53,85 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
     };
     block_on(async {
         let mut signals = Signals::catch()?;
-        let connecting = async {
-            let connection = reach.connect(&endpoints).await?;
-            if let Some(peer) = connection.socket().and_then(|socket| socket.peer_addr().ok()) {
-                tracing::info!("connected to {peer}");
-            }
-            Ok::<_, Error>(connection)
-        };
         let connection = tokio::select! {
-            connection = connecting => connection?,
+            connection = reach.connect(&endpoints) => connection?,
             exit = signals.next() => return Ok(exit),
         };
+        let screen = StandardOutput::open()?;
+        tell_connected(&connection, args.output.json.then_some(&screen)).await;
+        if args.raw {
+            return raw::talk(connection, args.idle_timeout, &mut signals).await;
+        }
         let input = Input::open(&args)?;
-        talk(Exchange::new(connection, config), input, &mut signals).await
+        let mut exchange = Exchange::new(connection, config);
+        let shown = Shown { screen, json: args.output.json, answers: 0 };
+        talk(&mut exchange, input, &mut signals, shown).await
     })
+}
+
+async fn tell_connected(connection: &Connection, json: Option<&Arc<StandardOutput>>) {
+    let addr = |addr: fn(&Socket) -> io::Result<Addr>| connection.socket().and_then(|socket| addr(socket).ok());
+    let (peer, local) = (addr(Socket::peer_addr), addr(Socket::local_addr));
+    match peer.as_ref().filter(|peer| peer.is_named()) {
+        Some(peer) => tracing::info!("connected to {peer}"),
+        None => tracing::info!("connected"),
+    }
+    if let Some(screen) = json {
+        let named = |addr: Option<Addr>| addr.filter(Addr::is_named).map(|addr| addr.to_string());
+        let event = Object::event("connected").maybe("peer", named(peer)).maybe("local", named(local));
+        // What comes after it fails in the same way, and that is told.
+        let _ = screen.show(event.line().as_bytes()).await;
+    }
+}
+
+/// Where the answers are shown, and how.
+struct Shown {
+    screen: Arc<StandardOutput>,
+    json: bool,
+    /// How many there were.
+    answers: u64,
+}
+
+impl Shown {
+    async fn show(&mut self, answers: Messages<'_>) -> io::Result<()> {
+        if !self.json {
+            return self.screen.show(answers.displayed(&mut Vec::new())).await;
+        }
+        let mut lines = String::new();
+        for answer in answers.iter() {
+            self.answers += 1;
+            lines += &Object::event("answer").with("number", self.answers).bytes(answer).line();
+        }
+        self.screen.show(lines.as_bytes()).await
+    }
+
+    /// Tells how it has ended, if events are wanted.
+    async fn end(&self, refusal: Option<(u64, &str)>, summary: Summary) {
+        if !self.json {
+            return;
+        }
+        let refused = refusal
+            .map(|(number, reason)| Object::event("refused").with("number", number).with("reason", reason).line());
+        let Summary { sent, acknowledged, refused: count } = summary;
+        let done = Object::event("done").with("sent", sent).with("acknowledged", acknowledged).with("refused", count);
+        // A reader that has gone has seen enough.
+        let _ = self.screen.show((refused.unwrap_or_default() + &done.line()).as_bytes()).await;
+    }
+}
+
+/// Exchanges messages, and tells how that has ended.
+async fn talk(exchange: &mut Exchange, input: Input, signals: &mut Signals, mut shown: Shown) -> anyhow::Result<Exit> {
+    let ended = converse(exchange, input, signals, &mut shown).await;
+    let refusal = match ended.as_ref().err().and_then(|error| error.downcast_ref()) {
+        Some(service::Error::Refused { number, reason }) => Some((*number, reason.as_str())),
+        _ => None,
+    };
+    let telling = shown.end(refusal, exchange.summary());
+    tokio::select! {
+        () = telling => ended,
+        // Whoever does not read what is shown does not keep the program from ending.
+        exit = signals.next() => Ok(exit),
+    }
 }
 
 /// A message that its framing would take apart is a mistake that is found before anything is sent.
@@ -113,8 +184,12 @@ impl Source for Input {
 }
 
 /// Exchanges messages and answers until there are no more. A signal lets what was sent be acknowledged; a second one does not.
-async fn talk(mut exchange: Exchange, mut input: Input, signals: &mut Signals) -> anyhow::Result<Exit> {
-    let screen = StandardOutput::open()?;
+async fn converse(
+    exchange: &mut Exchange,
+    mut input: Input,
+    signals: &mut Signals,
+    shown: &mut Shown,
+) -> anyhow::Result<Exit> {
     let mut signalled = None;
     let (mut refused, mut reader_gone) = (false, false);
     let mut answered = 0;
@@ -125,7 +200,7 @@ async fn talk(mut exchange: Exchange, mut input: Input, signals: &mut Signals) -
                 let Summary { sent, acknowledged, refused } = exchange.summary();
                 let outstanding = sent - acknowledged - refused;
                 if signalled.replace(exit).is_some() || outstanding == 0 {
-                    return Ok(tell_interrupted(exit, &exchange));
+                    return Ok(tell_interrupted(exit, exchange));
                 }
                 report::notice(&format!("waiting for {outstanding} acknowledgements; a second signal ends at once"));
                 input.messages.close();
@@ -134,17 +209,16 @@ async fn talk(mut exchange: Exchange, mut input: Input, signals: &mut Signals) -
         };
         let step = match (step, signalled) {
             // What the signal cut short is no failure of the connection.
-            (Err(_), Some(exit)) => return Ok(tell_interrupted(exit, &exchange)),
+            (Err(_), Some(exit)) => return Ok(tell_interrupted(exit, exchange)),
             (step, _) => step?,
         };
         if step == Step::Done {
             break;
         }
-        let mut scratch = Vec::new();
         let shown = tokio::select! {
-            shown = screen.show(exchange.answers().displayed(&mut scratch)) => shown,
+            shown = shown.show(exchange.answers()) => shown,
             // Whoever does not read what is shown does not keep the program from ending.
-            exit = signals.next() => return Ok(tell_interrupted(exit, &exchange)),
+            exit = signals.next() => return Ok(tell_interrupted(exit, exchange)),
         };
         match shown {
             // What counts is that they came; a reader that has gone has seen enough.
@@ -169,7 +243,7 @@ async fn talk(mut exchange: Exchange, mut input: Input, signals: &mut Signals) -
         return Err(error.into());
     }
     let summary = exchange.summary();
-    exchange.close().await?;
+    exchange.shutdown().await?;
     tracing::info!("{} of {} messages acknowledged", summary.acknowledged, summary.sent);
     Ok(signalled.unwrap_or(if refused { Exit::Refused } else { Exit::Done }))
 }

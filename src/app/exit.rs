@@ -40,6 +40,14 @@ impl Exit {
         (Self::Unacknowledged, 4, "sent but not acknowledged in time, or the other side ended before"),
         (Self::Refused, 5, "the other side refused a message for good"),
     ];
+
+    /// Its number, as a shell shows it.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+            _ => Self::ALL.iter().find(|(exit, ..)| *exit == self).map_or(1, |(_, number, _)| *number),
+        }
+    }
 }
 
 impl Termination for Exit {
@@ -47,10 +55,8 @@ impl Termination for Exit {
         if let Self::Signal(signal) = self {
             // Ends the process as the signal would have; returns only if the signal cannot do that.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
-            return ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX));
         }
-        let number = Self::ALL.iter().find(|(exit, ..)| *exit == self).map_or(1, |(_, number, _)| *number);
-        ExitCode::from(number)
+        ExitCode::from(self.number())
     }
 }
 
@@ -59,8 +65,9 @@ pub(super) fn of(result: anyhow::Result<Exit>) -> Exit {
     match result {
         Ok(exit) => exit,
         Err(error) => {
-            report::error(&error);
-            status(&error)
+            let exit = status(&error);
+            report::error(&error, exit);
+            exit
         }
     }
 }
@@ -89,7 +96,12 @@ fn of_service(error: &service::Error) -> Exit {
         {
             Exit::Unreachable
         }
-        service::Error::Unacknowledged { .. } => Exit::Unacknowledged,
+        service::Error::Undelivered { why: Why::Lost(error), .. }
+            if error.raw_os_error() == Some(Errno::ECONNREFUSED as i32) =>
+        {
+            Exit::Unreachable
+        }
+        service::Error::Unacknowledged { .. } | service::Error::Undelivered { .. } => Exit::Unacknowledged,
         service::Error::Refused { .. } => Exit::Refused,
         service::Error::Unsendable { .. } | service::Error::Local(_) => Exit::Failed,
     }

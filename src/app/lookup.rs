@@ -24,7 +24,7 @@ pub(super) fn run(args: LookupArgs) -> anyhow::Result<Exit> {
         Lookup::Socket { common, .. } => common.verbosity(),
         _ => Verbosity::default(),
     };
-    report::start(verbosity);
+    report::start(verbosity, false);
     block_on(async {
         let text = match args.what {
             Lookup::Host { host } => host_or_name(&host, args.json).await?,

@@ -5,21 +5,26 @@
 mod args;
 mod bench;
 mod client;
+mod clock;
 mod docs;
 mod exit;
 mod inetd;
+mod json;
 mod lookup;
 mod privileges;
 mod probe;
 mod programs;
 mod prompt;
+mod raw;
 mod records;
 mod report;
 mod runtime;
 mod sandbox;
 mod screen;
 mod server;
+mod stdio;
 mod supervisor;
+mod traffic;
 mod try_out;
 
 pub use exit::Exit;

@@ -20,7 +20,7 @@ use super::{Exit, report};
 
 pub(super) fn run(args: ProbeArgs) -> anyhow::Result<Exit> {
     let verbosity = args.common.verbosity();
-    report::start(verbosity);
+    report::start(verbosity, false);
     if args.wait == Some(None) {
         check_time_of_wait(&args.addresses)?;
     }
@@ -31,6 +31,7 @@ pub(super) fn run(args: ProbeArgs) -> anyhow::Result<Exit> {
             local: None,
             family: args.common.family(),
             names: args.common.names(),
+            tap: None,
         },
         wait: args.wait.map(|wait| wait.unwrap_or(Duration::MAX)),
         enough: if args.any { Enough::Any } else { Enough::All },

@@ -4,10 +4,12 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use clap::error::{ContextKind, ErrorKind};
-use tracing::Event;
+use nix::errno::Errno;
 use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -16,10 +18,11 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::net::{self, trace};
-use crate::service;
+use crate::service::{self, Why};
 
+use super::json::Object;
 use super::screen::escaped;
-use super::{Exit, prompt};
+use super::{Exit, clock, prompt, screen};
 
 /// The longest line that is said, in characters: a peer's words may be in it.
 const MAX_LINE: usize = 2000;
@@ -31,7 +34,22 @@ pub(super) struct Verbosity {
     pub(super) level: i8,
     /// Whether socket calls are shown.
     pub(super) trace: bool,
+    /// How it is written.
+    pub(super) format: LogFormat,
 }
+
+/// How what is said on standard error is written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub(super) enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// The format of this process, and whether its results are events.
+static FORMAT: OnceLock<(LogFormat, bool)> = OnceLock::new();
 
 impl Verbosity {
     /// Whether more is said than what failed.
@@ -40,8 +58,10 @@ impl Verbosity {
     }
 }
 
-/// Shows what the layers below report, from now on and in the whole process.
-pub(super) fn start(verbosity: Verbosity) {
+/// Shows what the layers below report, from now on and in the whole process. With `json` a failure is an event on standard
+/// output, too.
+pub(super) fn start(verbosity: Verbosity, json: bool) {
+    let _ = FORMAT.set((verbosity.format, json));
     let most = match verbosity.level {
         ..0 => LevelFilter::ERROR,
         0 => LevelFilter::WARN,
@@ -56,10 +76,62 @@ pub(super) fn start(verbosity: Verbosity) {
 }
 
 /// Says that a command has failed: what, why, and what to do, in one line.
-pub(super) fn error(error: &anyhow::Error) {
-    let hint = net_error(error).and_then(net::Error::hint).map(|hint| format!("; {hint}"));
-    let causes: Vec<_> = error.chain().map(described).collect();
-    line(&format!("{}: {}{}", name(), causes.join(": "), hint.unwrap_or_default()));
+pub(super) fn error(error: &anyhow::Error, exit: Exit) {
+    let failure = Failure::of(error);
+    if FORMAT.get().is_some_and(|(_, json)| *json) {
+        let event = Object::event("error").with("message", failure.message.as_str()).with("status", exit.number());
+        // A reader that has gone has seen enough; and what standard output cannot take is said on standard error.
+        let _ = screen::print(&failure.fields(event).line());
+    }
+    let hint = failure.hint.map_or_else(String::new, |hint| format!("; {hint}"));
+    match format() {
+        LogFormat::Text => line(&format!("{}: {}{hint}", name(), failure.message)),
+        LogFormat::Json => {
+            write_line(&failure.fields(object("error", &failure.message)).to_string());
+        }
+    }
+}
+
+/// A failure in its parts, as JSON has them.
+pub(super) struct Failure<'a> {
+    pub(super) message: String,
+    operation: Option<&'static str>,
+    address: Option<String>,
+    errno: Option<Errno>,
+    hint: Option<&'a str>,
+}
+
+impl<'a> Failure<'a> {
+    pub(super) fn of(error: &'a anyhow::Error) -> Self {
+        let causes: Vec<_> = error.chain().map(described).collect();
+        let net = net_error(error);
+        let lost = error.chain().find_map(|cause| match cause.downcast_ref::<service::Error>() {
+            Some(
+                service::Error::Unacknowledged { why: Why::Lost(error), .. }
+                | service::Error::Undelivered { why: Why::Lost(error), .. }
+                | service::Error::Local(error),
+            ) => Some(error),
+            _ => cause.downcast_ref::<io::Error>(),
+        });
+        Self {
+            message: causes.join(": "),
+            operation: net.map(net::Error::operation).filter(|operation| !operation.is_empty()),
+            address: net.and_then(net::Error::addr).map(ToString::to_string),
+            errno: net
+                .and_then(net::Error::errno)
+                .or_else(|| lost.and_then(io::Error::raw_os_error).map(Errno::from_raw)),
+            hint: net.and_then(net::Error::hint),
+        }
+    }
+
+    /// Adds its fields beside the message; those that it does not have are left out.
+    pub(super) fn fields(&self, object: Object) -> Object {
+        object
+            .maybe("operation", self.operation)
+            .maybe("address", self.address.as_deref())
+            .maybe("errno", self.errno.map(|errno| format!("{errno:?}")))
+            .maybe("hint", self.hint)
+    }
 }
 
 /// What one of the causes says; of the system's errors the words without the number.
@@ -81,7 +153,15 @@ pub(super) fn net_error(error: &anyhow::Error) -> Option<&net::Error> {
 
 /// Says something that is no failure and is meant to be read.
 pub(super) fn notice(text: &str) {
-    line(text);
+    match format() {
+        LogFormat::Text => line(text),
+        LogFormat::Json => write_line(&object("info", text).to_string()),
+    }
+}
+
+/// Shows lines that are safe to be shown, such as those of a dump.
+pub(super) fn record(lines: &str) {
+    write_line(lines.trim_end());
 }
 
 /// Help goes to standard output; a mistake in the arguments is one line, and what to type another.
@@ -116,27 +196,42 @@ fn name() -> String {
 }
 
 fn line(text: &str) {
-    if prompt::leave() {
-        let _ = writeln!(io::stderr());
-    }
-    // If standard error is closed there is nowhere left to say so.
-    let _ = writeln!(io::stderr(), "{}", shown(text));
+    write_line(&shown(text));
+}
+
+fn write_line(line: &str) {
+    let before = if prompt::leave() { "\n" } else { "" };
+    // In one write, so that lines of different threads do not mix. If standard error is closed there is nowhere left to say so.
+    let _ = io::stderr().write_all(format!("{before}{line}\n").as_bytes());
+}
+
+fn format() -> LogFormat {
+    FORMAT.get().map_or_else(LogFormat::default, |(format, _)| *format)
+}
+
+/// A line of the log as JSON has it.
+fn object(level: &'static str, message: &str) -> Object {
+    Object::default().with("time", clock::now()).with("level", level).with("message", capped(message))
 }
 
 /// Text as it may be written to standard error: one line, which a peer's words cannot make two of, not too long, and on a
 /// terminal nothing that it would obey.
 fn shown(text: &str) -> String {
-    let mut text: String = text.chars().map(|c| if c == '\n' { ' ' } else { c }).take(MAX_LINE + 1).collect();
-    if text.chars().count() > MAX_LINE {
-        text.pop();
-        text.push_str(" ...");
-    }
+    let text = capped(&text.replace('\n', " "));
     if !io::stderr().is_terminal() {
         return text;
     }
     let mut safe = Vec::with_capacity(text.len());
     escaped(text.as_bytes(), &mut safe);
     String::from_utf8_lossy(&safe).into_owned()
+}
+
+fn capped(text: &str) -> String {
+    let mut capped: String = text.chars().take(MAX_LINE).collect();
+    if capped.len() < text.len() {
+        capped.push_str(" ...");
+    }
+    capped
 }
 
 /// An event of the layers below as one line: its text and nothing else.
@@ -150,6 +245,18 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut text = String::new();
         context.format_fields(Writer::new(&mut text), event)?;
-        writeln!(out, "{}", shown(&text))
+        match format() {
+            LogFormat::Text => writeln!(out, "{}", shown(&text)),
+            LogFormat::Json => {
+                let level = match *event.metadata().level() {
+                    Level::ERROR => "error",
+                    Level::WARN => "warn",
+                    Level::INFO => "info",
+                    Level::DEBUG => "debug",
+                    Level::TRACE => "trace",
+                };
+                writeln!(out, "{}", object(level, &text))
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::service::{BoxFuture, Screen};
 
 /// What may be written to a pipe that says it is writable, without blocking (pipe(7), `PIPE_BUF`).
-const WRITABLE: usize = 4096;
+pub(super) const WRITABLE: usize = 4096;
 
 /// Standard output as a screen for messages.
 #[derive(Debug)]
@@ -118,6 +118,21 @@ pub(super) fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
         }
     }
+}
+
+/// JSON as any screen may show it: what [`escaped`] would touch is written as `\u202e`, which means the same to who parses it.
+pub(super) fn safe_json(value: &serde_json::Value) -> String {
+    let mut safe = String::new();
+    for letter in value.to_string().chars() {
+        if letter.is_control() || deceives(letter) {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            safe.push(letter);
+        }
+    }
+    safe
 }
 
 /// Characters that change the order in which text is shown, or that are not seen at all (Unicode TR 36).

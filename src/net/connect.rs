@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::endpoint::{Endpoint, Family, Target};
 use super::resolve::{Names, Purpose, resolve};
 use super::socket_file::{SocketFile, SocketFileOptions};
+use super::tap::{Tap, Tapped};
 use super::{Addr, Error, ErrorKind, PacketSocket, Result, Socket, Stream, explain, inherited};
 
 /// How long connecting may take in all, unless said otherwise.
@@ -37,11 +39,13 @@ pub struct Connector {
     pub family: Family,
     /// Whether names may be looked up.
     pub names: Names,
+    /// Who is shown what passes through the connection. Default nobody.
+    pub tap: Option<Arc<dyn Tap>>,
 }
 
 impl Default for Connector {
     fn default() -> Self {
-        Self { timeout: CONNECT_TIMEOUT, local: None, family: Family::Any, names: Names::LookUp }
+        Self { timeout: CONNECT_TIMEOUT, local: None, family: Family::Any, names: Names::LookUp, tap: None }
     }
 }
 
@@ -60,6 +64,15 @@ impl Connection {
         match self {
             Self::Stream(stream) => stream.socket(),
             Self::Packets(packets) => Some(packets.socket()),
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn tap(&mut self, tapped: Option<Box<Tapped>>) {
+        match self {
+            Self::Stream(stream) => stream.tap(tapped),
+            Self::Packets(packets) => packets.tap(tapped),
         }
     }
 }
@@ -92,19 +105,22 @@ impl Connector {
     /// The address cannot be resolved or is not one to connect to, the deadline passed, or every address failed: then the
     /// error is the one that says most.
     pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection> {
-        match &endpoint.target {
+        let mut connection = match &endpoint.target {
             Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
-                self.connect_socket(endpoint, *socket_type, None).await
+                self.connect_socket(endpoint, *socket_type, None).await?
             }
-            Target::Fd(fd) => inherited::socket(*fd).map_err(|error| error.on(endpoint.name())).map(Connection::from),
-            Target::Exec(command) => {
-                inherited::program(command).map_err(|error| error.on(endpoint.name())).map(Connection::from)
-            }
+            Target::Fd(fd) => inherited::socket(*fd).map_err(|error| error.on(endpoint.name()))?.into(),
+            Target::Exec(command) => inherited::program(command).map_err(|error| error.on(endpoint.name()))?.into(),
             Target::Systemd(_) | Target::Stdio | Target::File(_) => {
-                Err(Error::usage(format!("`{}` is nothing to connect to", endpoint.name()))
-                    .hinting("connect to tcp:, udp:, unix:, vsock:, exec: or fd:"))
+                return Err(Error::usage(format!("`{}` is nothing to connect to", endpoint.name()))
+                    .hinting("connect to tcp:, udp:, unix:, vsock:, exec: or fd:"));
             }
+        };
+        if let (Some(tap), Some(socket)) = (&self.tap, connection.socket()) {
+            let tapped = Tapped::connected(tap, socket, endpoint.name());
+            connection.tap(Some(tapped));
         }
+        Ok(connection)
     }
 
     /// Connects to an endpoint whose addresses are known already, so that its name is not looked up: for those who connect
@@ -160,6 +176,7 @@ impl Connector {
 
 /// One address: create, set options, bind, connect.
 async fn attempt(endpoint: Endpoint, socket_type: Type, addr: Addr, locals: Vec<Addr>) -> Result<Connection> {
+    tracing::debug!("trying {addr}");
     let named = |error: Error| error.on(endpoint.name()).at(&addr);
     let mut socket = Socket::create(addr.domain(), socket_type).map_err(named)?;
     socket.set_nodelay().map_err(|error| named(Error::system("connect", error)))?;

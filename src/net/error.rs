@@ -87,7 +87,7 @@ impl Error {
     }
 
     /// The call or the step that failed, such as `bind`.
-    pub(super) fn operation(&self) -> &'static str {
+    pub fn operation(&self) -> &'static str {
         self.operation
     }
 

@@ -6,6 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -17,6 +18,7 @@ use super::endpoint::{Endpoint, Family, Target};
 use super::options::Value;
 use super::resolve::{Names, Purpose, resolve};
 use super::socket_file::{SocketFile, SocketFileOptions};
+use super::tap::{Tap, Tapped};
 use super::{Addr, BACKLOG, Connection, Error, PacketSocket, Result, Socket, endpoint, explain, inherited};
 
 /// How often a free port is tried for that must be free on several addresses at once.
@@ -35,12 +37,14 @@ pub struct ListenConfig {
     pub names: Names,
     /// Who may connect to a Unix socket that is bound to a path.
     pub socket_file: SocketFileOptions,
+    /// Who is shown what passes through the connections, and datagrams. Default nobody.
+    pub tap: Option<Arc<dyn Tap>>,
 }
 
 impl Default for ListenConfig {
     fn default() -> Self {
         let socket_file = SocketFileOptions::default();
-        Self { backlog: BACKLOG, family: Family::Any, names: Names::LookUp, socket_file }
+        Self { backlog: BACKLOG, family: Family::Any, names: Names::LookUp, socket_file, tap: None }
     }
 }
 
@@ -54,6 +58,7 @@ pub struct Listener {
     passed: Mutex<Vec<Incoming>>,
     /// Which of the sockets is asked first.
     turn: AtomicUsize,
+    tap: Option<Arc<dyn Tap>>,
 }
 
 /// A connection that has been accepted, as it came: no byte has been read, no handshake made.
@@ -63,11 +68,15 @@ pub struct Incoming {
     pub socket: Socket,
     /// The address of the peer.
     pub peer: Addr,
+    tap: Option<Arc<dyn Tap>>,
 }
 
 impl From<Incoming> for Connection {
-    fn from(incoming: Incoming) -> Self {
-        incoming.socket.into()
+    fn from(Incoming { socket, peer, tap }: Incoming) -> Self {
+        let tapped = tap.map(|tap| Tapped::accepted(&tap, &socket, Some(&peer)));
+        let mut connection = Self::from(socket);
+        connection.tap(tapped);
+        connection
     }
 }
 
@@ -91,7 +100,7 @@ impl ListenConfig {
                     .hinting("listen on a port, or on tcp:, udp:, unix:, vsock:, fd: or systemd"));
             }
         };
-        Listener::of(sockets).map_err(|error| error.on(endpoint.name()))
+        Listener::of(sockets, self.tap.clone()).map_err(|error| error.on(endpoint.name()))
     }
 
     async fn bind_all(&self, endpoint: &Endpoint, socket_type: Type, addrs: Vec<Addr>) -> Result<Vec<Socket>> {
@@ -176,7 +185,7 @@ impl ListenConfig {
 impl Listener {
     /// Sockets that are bound, and connections that are there already: inetd passes those with `nowait`, systemd with
     /// `Accept=yes`.
-    fn of(sockets: Vec<Socket>) -> Result<Self> {
+    fn of(sockets: Vec<Socket>, tap: Option<Arc<dyn Tap>>) -> Result<Self> {
         let (mut bound, mut passed) = (Vec::new(), Vec::new());
         for socket in sockets {
             if socket.socket_type() == Type::DGRAM || socket.raw().is_listener().unwrap_or(true) {
@@ -189,9 +198,9 @@ impl Listener {
                 )
             })?;
             socket.set_nodelay().map_err(|error| Error::system("take over a connection", error))?;
-            passed.push(Incoming { socket, peer });
+            passed.push(Incoming { socket, peer, tap: tap.clone() });
         }
-        Ok(Self { bound, passed: Mutex::new(passed), turn: AtomicUsize::new(0) })
+        Ok(Self { bound, passed: Mutex::new(passed), turn: AtomicUsize::new(0), tap })
     }
 
     /// Waits for a connection on any of the sockets. One that was passed to this process comes first.
@@ -202,7 +211,7 @@ impl Listener {
         if let Some(incoming) = self.passed().pop() {
             return Ok(incoming);
         }
-        let accepted = |(socket, peer)| Incoming { socket, peer };
+        let accepted = |(socket, peer)| Incoming { socket, peer, tap: self.tap.clone() };
         if let [only] = &self.bound[..] {
             return only.accept().await.map(accepted);
         }
@@ -234,7 +243,13 @@ impl Listener {
             std::mem::take(&mut self.bound).into_iter().partition(|bound| bound.socket_type() == Type::DGRAM);
         self.bound = others;
         let packets: Vec<Socket> = packets;
-        packets.into_iter().map(PacketSocket::from).collect()
+        let tapped = |socket: Socket| {
+            let tapped = self.tap.as_ref().map(|tap| Tapped::accepted(tap, &socket, None));
+            let mut packets = PacketSocket::from(socket);
+            packets.tap(tapped);
+            packets
+        };
+        packets.into_iter().map(tapped).collect()
     }
 
     /// The addresses that it listens on as the kernel has them, with the true port where 0 was asked for.

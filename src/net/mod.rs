@@ -25,6 +25,7 @@ mod socket_file;
 mod spelling;
 mod stream;
 mod sys;
+mod tap;
 pub mod trace;
 
 pub use socket2::{Domain, Protocol, Type};
@@ -42,3 +43,5 @@ pub use resolve::{Names, Purpose, check, resolve};
 pub use socket::{BACKLOG, Socket};
 pub use socket_file::{SOCKET_MODE, SocketFileOptions};
 pub use stream::Stream;
+pub(crate) use sys::watch;
+pub use tap::{Direction, Passage, Tap};

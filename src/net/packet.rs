@@ -5,9 +5,10 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use super::{Addr, Arrival, Socket};
+use super::tap::Tapped;
+use super::{Addr, Arrival, Direction, Socket};
 
 /// The longest payload of a UDP datagram over IPv4: 65,535 bytes less the headers (RFC 768, RFC 791).
 pub const MAX_UDP_PAYLOAD: usize = 65_507;
@@ -18,6 +19,7 @@ pub struct PacketSocket {
     socket: Socket,
     /// Where packets go if the socket is not connected: to many at once, each of whom answers from an address of its own.
     many: Option<Box<Addr>>,
+    tapped: Option<Box<Tapped>>,
 }
 
 /// What was received of one packet.
@@ -48,13 +50,17 @@ impl PacketSocket {
     /// As recv(2) has them; for UDP also that an earlier packet was refused.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<Packet> {
         let sent = self.socket.recv_packet(buffer).await?;
-        Ok(Packet::new(sent, buffer.len()))
+        let packet = Packet::new(sent, buffer.len());
+        self.show(Direction::Received, None, &buffer[..packet.length]);
+        Ok(packet)
     }
 
     /// [`PacketSocket::recv`] for those who poll: wakes the last task that asked.
     pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Packet>> {
-        let received = self.socket.poll_recv_packet(cx, buffer);
-        received.map_ok(|sent| Packet::new(sent, buffer.len()))
+        let sent = ready!(self.socket.poll_recv_packet(cx, buffer))?;
+        let packet = Packet::new(sent, buffer.len());
+        self.show(Direction::Received, None, &buffer[..packet.length]);
+        Poll::Ready(Ok(packet))
     }
 
     /// Receives a packet from anyone.
@@ -73,7 +79,9 @@ impl PacketSocket {
     /// As recvmsg(2) has them.
     pub async fn recv_arrival(&self, buffer: &mut [u8]) -> io::Result<(Packet, Addr, Option<Arrival>)> {
         let (sent, from, arrival) = self.socket.recv_from(buffer).await?;
-        Ok((Packet::new(sent, buffer.len()), from, arrival))
+        let packet = Packet::new(sent, buffer.len());
+        self.show(Direction::Received, Some(&from), &buffer[..packet.length]);
+        Ok((packet, from, arrival))
     }
 
     /// Sends one packet to the peer that the socket is connected to, or to the many.
@@ -87,10 +95,12 @@ impl PacketSocket {
     /// [`PacketSocket::send`] for those who poll: wakes the last task that asked.
     pub fn poll_send(&self, cx: &mut Context<'_>, packet: &[u8]) -> Poll<io::Result<()>> {
         // A packet is sent whole or not at all, so that the count says nothing.
-        match &self.many {
-            None => self.socket.poll_send(cx, packet).map_ok(drop),
-            Some(many) => self.socket.poll_send_to(cx, packet, many).map_ok(drop),
-        }
+        ready!(match &self.many {
+            None => self.socket.poll_send(cx, packet),
+            Some(many) => self.socket.poll_send_to(cx, packet, many),
+        })?;
+        self.show(Direction::Sent, None, packet);
+        Poll::Ready(Ok(()))
     }
 
     /// Sends one packet to an address.
@@ -98,7 +108,9 @@ impl PacketSocket {
     /// # Errors
     /// As sendto(2) has them.
     pub async fn send_to(&self, packet: &[u8], addr: &Addr) -> io::Result<()> {
-        self.socket.send_to(packet, addr).await.map(drop)
+        self.socket.send_to(packet, addr).await?;
+        self.show(Direction::Sent, Some(addr), packet);
+        Ok(())
     }
 
     /// Sends one packet to an address if there is room for it now; an answer, from the address that the question came to.
@@ -106,12 +118,27 @@ impl PacketSocket {
     /// # Errors
     /// As for [`PacketSocket::send_to`]; `WouldBlock` if there is no room.
     pub fn try_send_to(&self, packet: &[u8], addr: &Addr, arrival: Option<Arrival>) -> io::Result<()> {
-        self.socket.try_send_to(packet, addr, arrival).map(drop)
+        self.socket.try_send_to(packet, addr, arrival)?;
+        self.show(Direction::Sent, Some(addr), packet);
+        Ok(())
+    }
+
+    /// Shows what passes from now on.
+    pub(super) fn tap(&mut self, tapped: Option<Box<Tapped>>) {
+        self.tapped = tapped;
+    }
+
+    fn show(&self, direction: Direction, peer: Option<&Addr>, packet: &[u8]) {
+        match (&self.tapped, peer) {
+            (None, _) => {}
+            (Some(tapped), None) => tapped.pass(direction, packet),
+            (Some(tapped), Some(peer)) => tapped.pass_with(direction, &self.socket, peer, packet),
+        }
     }
 
     /// A socket that sends to many at once, a multicast group or a broadcast address, and hears whoever answers.
     pub(super) fn to_many(socket: Socket, addr: Addr) -> Self {
-        Self { socket, many: Some(Box::new(addr)) }
+        Self { socket, many: Some(Box::new(addr)), tapped: None }
     }
 
     /// The socket itself, for options, attributes and addresses.
@@ -122,6 +149,6 @@ impl PacketSocket {
 
 impl From<Socket> for PacketSocket {
     fn from(socket: Socket) -> Self {
-        Self { socket, many: None }
+        Self { socket, many: None, tapped: None }
     }
 }

@@ -247,6 +247,18 @@ impl Socket {
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
+    /// What was written and the peer has not taken yet (`SIOCOUTQ`): of TCP the bytes that its kernel has not acknowledged, the
+    /// end of the stream counted as one; of Unix sockets what its program has not read, in a measure of the kernel's. None where
+    /// the kernel does not tell.
+    pub fn queued_out(&self) -> Option<usize> {
+        sys::bytes_queued_out(self.as_fd()).ok()
+    }
+
+    /// Takes the failure that the kernel has noted since the last call that told one: `SO_ERROR`, socket(7).
+    pub fn take_error(&self) -> Option<io::Error> {
+        self.raw().take_error().ok().flatten()
+    }
+
     /// Ends one or both directions: shutdown(2). The peer then reads the end of the stream.
     ///
     /// # Errors

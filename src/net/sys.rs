@@ -12,7 +12,7 @@ use libc::{c_int, c_void, socklen_t};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::SockAddr;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdRegisterError};
 
 /// A socket that is registered with the runtime when it is first waited for, and not before: one that is neither connected
 /// nor listening would be reported as hung up, and that never be taken back.
@@ -43,6 +43,12 @@ impl Watched {
         });
         registered.as_ref().map_err(|errno| io::Error::from_raw_os_error(*errno))
     }
+}
+
+/// Watches a descriptor that is no socket of this layer. One that cannot be watched, such as that of a file, is given back.
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>, (OwnedFd, io::Error)> {
+    // SAFETY: the descriptor is owned, so that it stays the same and open until the registration is dropped with it.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(AsyncFdRegisterError::into_parts)
 }
 
 /// accept4(2) with both flags at once: without them every connection would cost two calls more.

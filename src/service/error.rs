@@ -44,6 +44,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Bytes were sent that are not messages, and were not all taken, or the other side has not ended in order.
+    #[error("{}", undelivered(.sent, .untaken, .why))]
+    Undelivered {
+        /// Bytes that were to be sent, as far as they were read.
+        sent: u64,
+        /// How many of them are known not to have been taken.
+        untaken: Option<u64>,
+        /// What ended it.
+        why: Why,
+    },
     /// Messages could not be read, or answers not be shown, on this side.
     #[error(transparent)]
     Local(#[from] io::Error),
@@ -58,6 +68,9 @@ pub enum Why {
     /// Where no acknowledgements are expected: the other side did not end the connection in time.
     #[error("the other side has not ended the connection within {0:?}")]
     NoEnd(std::time::Duration),
+    /// The other side took nothing of what was sent to it.
+    #[error("nothing was taken for {0:?}")]
+    Stalled(std::time::Duration),
     /// The other side ended the connection.
     #[error("the other side has closed the connection")]
     Closed,
@@ -101,5 +114,14 @@ fn unacknowledged(acknowledged: &u64, sent: &u64, why: &Why) -> String {
         (sent, last) => {
             format!("{last} of {sent} messages were acknowledged, up to number {last}: {why}")
         }
+    }
+}
+
+fn undelivered(sent: &u64, untaken: &Option<u64>, why: &Why) -> String {
+    match (sent, untaken, why) {
+        (0, ..) => format!("nothing was sent: {why}"),
+        (sent, Some(untaken), _) => format!("of {sent} bytes {untaken} were not taken: {why}"),
+        (sent, None, Why::NoEnd(_)) => format!("{sent} bytes were sent, but {why}"),
+        (sent, None, _) => format!("{sent} bytes were sent, and not all of them may have been taken: {why}"),
     }
 }

@@ -13,9 +13,11 @@ mod exchange;
 pub mod handler;
 pub mod limits;
 mod message;
+mod observer;
 mod outcomes;
 mod probe;
 mod reach;
+pub mod relay;
 mod server;
 mod stop;
 mod workspace;
@@ -31,11 +33,13 @@ pub use handler::{BoxFuture, ConnectionHandler, Display, Handler, Reply, Screen,
 pub use handler::{Command, Exec, MAX_OUTPUT, MAX_PROCESSES, ProcessLimits, RUN_TIMEOUT, Run};
 pub use limits::{Admission, Limits};
 pub use message::{Batch, Messages, Outcome, Peer};
+pub use observer::{Observed, Observer};
 pub use outcomes::Outcomes;
 pub use probe::{
     CONCURRENT_ATTEMPTS, Enough, Finding, Findings, PROBE_CLOSE_TIMEOUT, PROBE_TIMEOUT, Place, Probe, State,
 };
 pub use reach::Reach;
+pub use relay::{Relay, RelayConfig};
 pub use server::{Conversations, DRAIN_TIMEOUT, LEAST_RATE, Served, Server, ServerConfig};
 pub use stop::{Stop, Stopper};
 pub use workspace::READ_SIZE;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Common, exit_statuses, value};
+use super::{Common, Output, exit_statuses, value};
 use crate::wire::Framing;
 
 /// Send messages and show their acknowledgements.
@@ -48,6 +48,18 @@ pub(in crate::app) struct ClientArgs {
     /// whole (all of it is one), read
     #[arg(long, value_name = "HOW", default_value = "line", value_parser = value::framing)]
     pub(in crate::app) framing: Framing,
+    /// Bytes both ways, no messages: what nc does. The end of the input is told to the other side, whose bytes are shown until it
+    /// ends, too (on a terminal with control bytes escaped). Status 0 then means that the other side's system has taken all bytes
+    /// and that it ended in order; that the program has read them only messages can tell. In packets each read of the input
+    /// is one
+    #[arg(long, conflicts_with_all = ["messages", "interactive", "framing", "no_ack", "json"])]
+    pub(in crate::app) raw: bool,
+    /// With --raw: how long the other side may be silent once one direction has ended; 0 is for ever [default: 5m; for datagrams,
+    /// which have no end, 1s and then all is well]
+    #[arg(long, value_name = "TIME", requires = "raw", value_parser = value::time)]
+    pub(in crate::app) idle_timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(in crate::app) output: Output,
     #[command(flatten)]
     pub(in crate::app) common: Common,
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::app::report::Verbosity;
+use crate::app::report::{LogFormat, Verbosity};
 use crate::net::{Family, Names};
 
 // What all commands that use sockets have in common. (A doc comment would become the help of the command.)
@@ -26,6 +26,16 @@ pub(in crate::app) struct Common {
     /// Show each socket call with its address and its result
     #[arg(long, help_heading = "Common options")]
     trace: bool,
+    /// How what is said on standard error is written: text, or json, an object a line with time, level, message and, of a
+    /// failure, more (mistakes in the arguments are always text)
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "WILCO_LOG_FORMAT",
+        help_heading = "Common options"
+    )]
+    log_format: LogFormat,
 }
 
 impl Common {
@@ -43,6 +53,6 @@ impl Common {
 
     pub(in crate::app) fn verbosity(&self) -> Verbosity {
         let level = i8::try_from(self.verbose).unwrap_or(i8::MAX);
-        Verbosity { level: if self.quiet { -1 } else { level }, trace: self.trace }
+        Verbosity { level: if self.quiet { -1 } else { level }, trace: self.trace, format: self.log_format }
     }
 }

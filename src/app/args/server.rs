@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 
 use super::limits::{AccessArgs, LimitArgs};
-use super::{Common, ProgramArgs, exit_statuses, value};
+use super::{Common, Output, ProgramArgs, exit_statuses, value};
 use crate::wire::Framing;
 use crate::wire::plain::ACKNOWLEDGEMENT;
 
@@ -55,6 +55,8 @@ pub(in crate::app) struct ServerArgs {
     pub(in crate::app) socket_file: SocketFileArgs,
     #[command(flatten)]
     pub(in crate::app) running: RunningArgs,
+    #[command(flatten)]
+    pub(in crate::app) output: Output,
     #[command(flatten)]
     pub(in crate::app) common: Common,
 }

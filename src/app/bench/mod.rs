@@ -20,7 +20,7 @@ use crate::service::bench::{Measured, Memory, Part, Plan, Target, measure};
 use plot::Curve;
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
-    report::start(args.common.verbosity());
+    report::start(args.common.verbosity(), false);
     let endpoints = args::client_endpoints(&args.addresses)?;
     let plan = args.plan();
     // A mistake is told before anything is measured.

@@ -6,15 +6,17 @@ mod running;
 mod settings;
 
 use crate::net::{Endpoint, ListenConfig, Listener, keep_from_programs, open_files, plain};
-use crate::service::{Conversations, Display, Gate, Limits, Outcome, Peer, Reply, Server, ServerConfig};
+use crate::service::{Conversations, Display, Gate, Handler, Limits, Outcome, Peer, Reply, Server, ServerConfig};
 
 use super::args::{self, ServerArgs};
+use super::json::{Events, Told};
 use super::privileges::{ProgramsAsRoot, check_programs_as_root};
 use super::programs::Programs;
 use super::runtime::{block_on_and_join, block_on_workers, default_workers};
 use super::sandbox::{self, Sandbox};
 use super::screen::StandardOutput;
 use super::supervisor::Supervisor;
+use super::traffic::Traffic;
 use super::{Exit, inetd, report};
 use running::Running;
 
@@ -24,12 +26,13 @@ const OWN_FILES: usize = 64;
 
 pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     let verbosity = args.common.verbosity();
-    report::start(verbosity);
+    report::start(verbosity, args.output.json);
     let endpoints = args::server_endpoints(&args.addresses)?;
     settings::check(&args, &endpoints)?;
     let listening = ListenConfig {
         family: args.common.family(),
         names: args.common.names(),
+        tap: Traffic::tap(args.output.hex, args.output.dump.as_deref())?,
         socket_file: settings::socket_file(&args.socket_file, &endpoints)?,
         ..ListenConfig::default()
     };
@@ -75,17 +78,24 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     let gate = Gate::from(access);
     let conversations = config.conversations;
     let config = ServerConfig { gate: gate.clone(), ..config };
-    let server = match (args.reply, programs) {
-        (Some(text), _) => Server::new(Reply(text.into()), config),
-        (_, Some(Programs::ForMessages(run))) => Server::new(run, config),
-        (_, Some(Programs::ForConnections(exec))) => Server::new(no_datagrams, config).with_connections(exec),
-        _ => Server::new(Display(screen.clone()), config),
+    let events = args.output.json.then(|| Events::new(screen.clone()));
+    let of = |handler: Box<dyn Handler>| match &events {
+        None => Server::new(handler, config),
+        Some(events) => Server::new(Told { events: events.clone(), handler }, config).with_observer(events.clone()),
+    };
+    let server = match (args.reply, programs, &events) {
+        (Some(text), ..) => of(Box::new(Reply(text.into()))),
+        (_, Some(Programs::ForMessages(run)), _) => of(Box::new(run)),
+        (_, Some(Programs::ForConnections(exec)), _) => of(Box::new(no_datagrams)).with_connections(exec),
+        // What would be displayed is in the events.
+        (None, None, Some(_)) => of(Box::new(|_: &[u8], _: &Peer| Outcome::Done)),
+        (None, None, None) => of(Box::new(Display(screen.clone()))),
     };
     let says_notices = verbosity.says_notices();
     let workers = args.running.workers.unwrap_or_else(default_workers);
     block_on_workers(
         workers,
-        Running { conversations, listeners, screen, supervisor, says_notices, rules, gate }.serve(server),
+        Running { conversations, listeners, screen, supervisor, says_notices, rules, gate, events }.serve(server),
     )
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::app::json::{Events, Object};
 use crate::app::runtime::{Hangup, Request, ServerSignals};
 use crate::app::screen::StandardOutput;
 use crate::app::supervisor::Supervisor;
@@ -23,6 +24,8 @@ pub(super) struct Running {
     /// Who is let in: read anew when that is asked for. If it fails, what was read before stays in force.
     pub(super) rules: AccessRules,
     pub(super) gate: Gate,
+    /// Whoever wants what happens as JSON.
+    pub(super) events: Option<Arc<Events>>,
 }
 
 impl Running {
@@ -34,7 +37,7 @@ impl Running {
         };
         let mut signals = ServerSignals::catch(hangup)?;
         let mut watchdog = Watchdog::of(&self.supervisor);
-        self.tell_ready();
+        self.tell_ready().await?;
         let end = Cell::new(Exit::Done);
         let (signalled, mut stop) = tokio::sync::oneshot::channel::<()>();
         let mut signalled = Some(signalled);
@@ -82,12 +85,18 @@ impl Running {
         Ok(end.get())
     }
 
-    fn tell_ready(&self) {
+    async fn tell_ready(&self) -> anyhow::Result<()> {
         let names: Vec<_> = self.listeners.iter().flat_map(Listener::names).collect();
-        for name in names.iter().filter(|_| self.says_notices) {
-            report::notice(&format!("listening on {name}"));
+        for name in &names {
+            if self.says_notices {
+                report::notice(&format!("listening on {name}"));
+            }
+            if let Some(events) = &self.events {
+                events.tell(Object::event("listening").with("address", name.clone())).await?;
+            }
         }
         self.supervisor.ready(&format!("listening on {}", names.join(", ")));
+        Ok(())
     }
 
     async fn reload(&self) {
@@ -100,7 +109,7 @@ impl Running {
                 }
             }
             Err(error) => {
-                report::error(&error.into());
+                report::error(&error.into(), Exit::Failed);
                 report::notice("nothing was reloaded: what was in force stays so");
             }
         }

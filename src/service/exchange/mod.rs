@@ -111,15 +111,23 @@ impl Exchange {
         }
     }
 
+    /// Tells the other side that no more will come.
+    ///
+    /// # Errors
+    /// The connection was lost before.
+    pub async fn shutdown(&mut self) -> Result<()> {
+        match &mut self.over {
+            Over::Stream(stream) => stream.shutdown().await,
+            Over::Packets(_) => Ok(()),
+        }
+    }
+
     /// Ends the connection in order.
     ///
     /// # Errors
     /// The connection was lost before.
-    pub async fn close(self) -> Result<()> {
-        match self.over {
-            Over::Stream(stream) => stream.close().await,
-            Over::Packets(_) => Ok(()),
-        }
+    pub async fn close(mut self) -> Result<()> {
+        self.shutdown().await
     }
 }
 

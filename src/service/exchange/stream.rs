@@ -164,9 +164,9 @@ impl OverStream {
         Ok(())
     }
 
-    /// Tells the end of the stream and closes. What the server has not read yet is not harmed: all answers were read.
-    pub(super) async fn close(mut self) -> Result<()> {
-        if self.sending == Flow::Ended {
+    /// Tells the end of the stream. What the server has not read yet is not harmed when this is closed: all answers were read.
+    pub(super) async fn shutdown(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.sending, Flow::Ended) == Flow::Ended {
             return Ok(());
         }
         match self.stream.shutdown().await {

@@ -44,6 +44,17 @@ pub trait Handler: Send + Sync {
     }
 }
 
+/// A handler that was chosen while the program ran.
+impl Handler for Box<dyn Handler> {
+    fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
+        self.as_ref().handle(messages, peer, outcomes)
+    }
+
+    fn takes_long(&self) -> bool {
+        self.as_ref().takes_long()
+    }
+}
+
 impl<F: Fn(&[u8], &Peer) -> Outcome + Send + Sync> Handler for F {
     fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
         outcomes.extend(messages.iter().map(|message| self(message, peer)));

@@ -12,7 +12,8 @@ use crate::wire::plain::{not_now, refusal};
 pub(super) enum Answered {
     /// The message counts as handled.
     Handled,
-    Refused,
+    /// It was refused, for this reason.
+    Refused(String),
     /// No more messages can be taken, for this reason.
     PutOff(String),
 }
@@ -25,7 +26,7 @@ pub(super) fn encode(setting: &Setting, peer: &Peer, outcome: Outcome, output: &
         Outcome::Refuse(reason) => {
             tracing::warn!("{peer}: refused: {reason}");
             encode_text(setting.framing, refusal(&reason).as_bytes(), output);
-            return Answered::Refused;
+            return Answered::Refused(reason);
         }
         Outcome::Retry(reason) => {
             tracing::info!("{peer}: not acknowledged: {reason}");

@@ -15,7 +15,7 @@ use super::lanes::Lanes;
 use super::packets::{answer_packet, packet_buffer};
 use super::{Conversations, Shared};
 use crate::net::{Addr, Arrival, Packet, PacketSocket, plain};
-use crate::service::{Conversation, Outcomes, Peer};
+use crate::service::{Conversation, Observed, Outcomes, Peer};
 
 /// How long the peer of the one conversation must be silent for it to be over: datagrams have no end of their own.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -114,6 +114,9 @@ impl<B: AsRef<[u8]>> Datagram<B> {
             && let Err(error) = socket.try_send_to(&bytes, &peer.addr, self.arrival)
         {
             tracing::warn!("{peer}: the answer could not be sent: {}", plain(&error));
+        }
+        if answer.counts {
+            shared.setting.tell(Observed::Acknowledged(peer, 1)).await;
         }
         answer.counts
     }

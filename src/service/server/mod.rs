@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::limits::Ticket;
-use super::{ConnectionHandler, Conversation, Handler, Peer, Stop};
+use super::{ConnectionHandler, Conversation, Handler, Observed, Observer, Peer, Stop};
 use crate::net::{Connection, Incoming, Listener, PacketSocket};
 
 pub use config::{Conversations, DRAIN_TIMEOUT, LEAST_RATE, ServerConfig};
@@ -36,6 +36,7 @@ use setting::Setting;
 pub struct Server {
     handler: Arc<dyn Handler>,
     connections: Option<Arc<dyn ConnectionHandler>>,
+    observer: Option<Arc<dyn Observer>>,
     config: ServerConfig,
 }
 
@@ -53,13 +54,19 @@ pub struct Served {
 impl Server {
     /// A server with a handler for its messages.
     pub fn new(handler: impl Handler + 'static, config: ServerConfig) -> Self {
-        Self { handler: Arc::new(handler), connections: None, config }
+        Self { handler: Arc::new(handler), connections: None, observer: None, config }
     }
 
     /// Gives whole connections to a handler of their own. Datagrams, which have none, stay messages.
     #[must_use]
     pub fn with_connections(self, handler: impl ConnectionHandler + 'static) -> Self {
         Self { connections: Some(Arc::new(handler)), ..self }
+    }
+
+    /// Has somebody told what happens.
+    #[must_use]
+    pub fn with_observer(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// Serves on all listeners until `stop` completes, the one conversation is over, or nobody else can come. Then nothing new is accepted;
@@ -70,7 +77,7 @@ impl Server {
     pub async fn serve(self, listeners: Vec<Listener>, stop: impl Future<Output = ()>) -> io::Result<Served> {
         let (stopper, stopped) = Stop::new();
         let shared = Arc::new(Shared {
-            setting: Setting::new(self.handler, &self.config, stopped),
+            setting: Setting { observer: self.observer, ..Setting::new(self.handler, &self.config, stopped) },
             connections: self.connections,
             conversations: self.config.conversations,
             door: Door::new(&self.config),
@@ -150,6 +157,7 @@ impl Shared {
         let mut connection = Connection::from(incoming);
         async move {
             let setting = &self.setting;
+            setting.tell(Observed::Connected(&peer)).await;
             let had = match (&mut connection, &self.connections) {
                 (Connection::Stream(stream), None) => stream::converse(setting, stream, &peer).await,
                 // In a box, because it is larger than the others are.
@@ -158,6 +166,7 @@ impl Shared {
             };
             self.served.open.fetch_sub(1, Ordering::Relaxed);
             tracing::info!("{peer}: {had}");
+            setting.tell(Observed::Ended(&peer, &had)).await;
             self.note(&had);
             drop(place);
         }

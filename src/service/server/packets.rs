@@ -14,7 +14,7 @@ use super::setting::Setting;
 use crate::net::{Packet, PacketSocket, plain};
 use crate::service::handler::CLOSE_TIMEOUT;
 use crate::service::workspace::Workspace;
-use crate::service::{Conversation, Messages, Outcome, Outcomes, Peer, READ_SIZE};
+use crate::service::{Conversation, Messages, Observed, Outcome, Outcomes, Peer, READ_SIZE};
 use crate::wire::{self, Span};
 
 /// Serves one connection of sequenced packets until the peer has ended it or the server is to stop.
@@ -41,6 +41,9 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
         {
             had.trouble = Some(plain(&error));
             break;
+        }
+        if answer.counts {
+            setting.tell(Observed::Acknowledged(peer, 1)).await;
         }
         if !answer.goes_on {
             break;
@@ -92,14 +95,15 @@ pub(super) async fn answer_packet(
     outcomes: &mut Outcomes,
 ) -> Answer {
     outcomes.clear();
-    let refusal = |reason: &str| {
+    let refusal = async |reason: &str| {
         tracing::warn!("{peer}: refused: {reason}");
+        setting.tell(Observed::Refused(peer, reason)).await;
         Answer { bytes: Some(format!("{}\n", wire::plain::refusal(reason)).into()), counts: false, goes_on: true }
     };
     let limit = if setting.max_message == 0 { usize::MAX } else { setting.max_message };
     if packet.is_cut() || packet.sent > limit {
         let limit = limit.min(buffer.len());
-        return refusal(&wire::Error::TooLong { limit }.to_string());
+        return refusal(&wire::Error::TooLong { limit }.to_string()).await;
     }
     let span = [Span { start: 0, end: packet.length }];
     setting.handler.handle(Messages::of_packets(buffer, &span).from_number(number), peer, outcomes).await;
@@ -108,7 +112,7 @@ pub(super) async fn answer_packet(
     match outcome {
         Outcome::Done => Answer { bytes: setting.packet_acknowledgement.clone(), counts: true, goes_on: true },
         Outcome::Reply(reply) => Answer { bytes: Some(reply), counts: true, goes_on: true },
-        Outcome::Refuse(reason) => refusal(&reason),
+        Outcome::Refuse(reason) => refusal(&reason).await,
         Outcome::Retry(reason) => {
             tracing::info!("{peer}: not acknowledged: {reason}");
             let words = format!("{}\n", wire::plain::not_now(&reason));

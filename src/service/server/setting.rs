@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::config::{Conversations, ServerConfig};
-use crate::service::{Handler, Stop, Terms};
+use crate::service::{Handler, Observed, Observer, Stop, Terms};
 use crate::wire::Framing;
 
 /// What every conversation of a server has in common.
@@ -22,6 +22,7 @@ pub(super) struct Setting {
     /// The acknowledgement of a packet.
     pub(super) packet_acknowledgement: Option<Bytes>,
     pub(super) terms: Terms,
+    pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Setting {
@@ -39,6 +40,14 @@ impl Setting {
             stream_acknowledgement,
             packet_acknowledgement: config.acknowledgement.as_ref().map(|text| format!("{text}\n").into()),
             terms: Terms { stop, idle_timeout: config.limits.idle_timeout, write_timeout: config.limits.write_timeout },
+            observer: None,
+        }
+    }
+
+    /// Tells of an event, if anybody wants to know.
+    pub(super) async fn tell(&self, event: Observed<'_>) {
+        if let Some(observer) = &self.observer {
+            observer.observe(event).await;
         }
     }
 }

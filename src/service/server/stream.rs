@@ -14,7 +14,7 @@ use super::patience::{Late, Patience};
 use super::setting::{Setting, encode_text};
 use crate::net::{Stream, plain};
 use crate::service::workspace::{Inbox, MOST_ANSWERS};
-use crate::service::{Conversation, Peer};
+use crate::service::{Conversation, Observed, Peer};
 use crate::wire;
 
 /// For how many bytes a peer is read after the server has ended the conversation.
@@ -129,16 +129,23 @@ async fn handle(
         output.clear();
         setting.handler.handle(messages, peer, outcomes).await;
         outcomes.complete(messages.len());
+        let handled_before = had.messages;
         for (outcome, times) in outcomes.drain() {
             let before = output.len();
             let answered = encode(setting, peer, outcome, output);
-            if let Answered::PutOff(reason) = answered {
-                had.trouble = Some(reason);
-                send(setting, stream, output).await?;
-                return Ok(false);
-            }
-            if matches!(answered, Answered::Handled) {
-                had.messages += times as u64;
+            match answered {
+                Answered::Handled => had.messages += times as u64,
+                Answered::PutOff(reason) => {
+                    had.trouble = Some(reason);
+                    send(setting, stream, output).await?;
+                    tell_handled(setting, peer, had.messages - handled_before).await;
+                    return Ok(false);
+                }
+                Answered::Refused(reason) => {
+                    for _ in 0..times {
+                        setting.tell(Observed::Refused(peer, &reason)).await;
+                    }
+                }
             }
             let size = output.len() - before;
             let mut left = times - 1;
@@ -157,8 +164,16 @@ async fn handle(
             }
         }
         send(setting, stream, output).await?;
+        tracing::debug!("{peer}: {} messages came", messages.len());
+        tell_handled(setting, peer, had.messages - handled_before).await;
     }
     Ok(true)
+}
+
+async fn tell_handled(setting: &Setting, peer: &Peer, messages: u64) {
+    if messages > 0 {
+        setting.tell(Observed::Acknowledged(peer, messages)).await;
+    }
 }
 
 async fn send(setting: &Setting, stream: &mut Stream, answers: &[u8]) -> io::Result<()> {
@@ -174,6 +189,7 @@ async fn refuse(
     had: &mut Conversation,
 ) -> io::Result<()> {
     tracing::warn!("{peer}: refused: {error}");
+    setting.tell(Observed::Refused(peer, &error.to_string())).await;
     had.trouble = Some(error.to_string());
     let mut refusal = Vec::new();
     encode_text(setting.framing, wire::plain::refusal(&error.to_string()).as_bytes(), &mut refusal);

@@ -1,0 +1,175 @@
+//! `--json`: each event and result as an object a line, under names that stay.
+//!
+//! Apart from what people read: programs depend on these names. One table has them all (`json/names.rs`), and the page
+//! `docs/json.md` is made from it.
+
+#[cfg(test)]
+mod names;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::Value;
+
+use crate::net::plain;
+use crate::service::{BoxFuture, Handler, Messages, Observed, Observer, Outcome, Outcomes, Peer, Screen};
+
+use super::screen::{StandardOutput, safe_json};
+
+/// A JSON object whose fields keep their order, on one line that any screen may show.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Object(Vec<(&'static str, Value)>);
+
+impl Object {
+    pub(super) fn event(name: &'static str) -> Self {
+        Self::default().with("event", name)
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.0.push((name, value.into()));
+        self
+    }
+
+    /// A field that is left out where there is nothing to say.
+    pub(super) fn maybe(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// Bytes as `text` where they are UTF-8, else as `base64`.
+    pub(super) fn bytes(self, bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.with("text", text),
+            Err(_) => self.with("base64", base64(bytes)),
+        }
+    }
+
+    /// As a line of output.
+    pub(super) fn line(&self) -> String {
+        format!("{self}\n")
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            write!(f, "{}\"{name}\":{}", if index == 0 { '{' } else { ',' }, safe_json(value))?;
+        }
+        f.write_str(if self.0.is_empty() { "{}" } else { "}" })
+    }
+}
+
+/// A handler whose messages are told as events; what is done with them another handler decides.
+pub(super) struct Told<H> {
+    pub(super) events: Arc<Events>,
+    pub(super) handler: H,
+}
+
+/// Where a server's events go.
+pub(super) struct Events {
+    screen: Arc<StandardOutput>,
+    /// How many messages have come.
+    messages: AtomicU64,
+}
+
+impl Events {
+    pub(super) fn new(screen: Arc<StandardOutput>) -> Arc<Self> {
+        Arc::new(Self { screen, messages: AtomicU64::new(0) })
+    }
+
+    pub(super) async fn tell(&self, event: Object) -> io::Result<()> {
+        self.screen.show(event.line().as_bytes()).await
+    }
+}
+
+impl<H: Handler> Handler for Told<H> {
+    fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let mut lines = String::new();
+            for message in messages.iter() {
+                let number = self.events.messages.fetch_add(1, Ordering::Relaxed) + 1;
+                let event = Object::event("message").with("peer", peer.to_string()).with("number", number);
+                lines += &event.bytes(message).line();
+            }
+            match self.events.screen.show(lines.as_bytes()).await {
+                Ok(()) => self.handler.handle(messages, peer, outcomes).await,
+                Err(error) => {
+                    let outcome = Outcome::Retry(format!("it could not be displayed: {}", plain(&error)));
+                    outcomes.extend(std::iter::repeat_n(outcome, messages.len()));
+                }
+            }
+        })
+    }
+
+    fn takes_long(&self) -> bool {
+        self.handler.takes_long()
+    }
+}
+
+impl Observer for Events {
+    fn observe<'a>(&'a self, event: Observed<'a>) -> BoxFuture<'a, ()> {
+        let object = match event {
+            Observed::Connected(peer) => Object::event("connected")
+                .with("peer", peer.to_string())
+                .maybe("local", peer.local.as_ref().map(ToString::to_string))
+                .maybe("pid", peer.credentials.map(|peer| peer.pid))
+                .maybe("uid", peer.credentials.map(|peer| peer.uid))
+                .maybe("gid", peer.credentials.map(|peer| peer.gid)),
+            Observed::Acknowledged(peer, messages) => {
+                Object::event("acknowledged").with("peer", peer.to_string()).with("messages", messages)
+            }
+            Observed::Refused(peer, reason) => {
+                Object::event("refused").with("peer", peer.to_string()).with("reason", reason)
+            }
+            Observed::Ended(peer, had) => Object::event("ended")
+                .with("peer", peer.to_string())
+                .with("messages", had.messages)
+                .maybe("trouble", had.trouble.as_deref()),
+        };
+        Box::pin(async move {
+            // The screen remembers that it has failed, and the server ends for it.
+            let _ = self.tell(object).await;
+        })
+    }
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * place)) as usize & 63];
+            text.push(if place > group.len() { '=' } else { char::from(letter) });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(b"\xff\xfe\xfd\x00"), "//79AA==");
+    }
+
+    #[test]
+    fn an_object_is_a_line_that_any_screen_may_show() {
+        let object = Object::event("answer").bytes("red \u{1b}[31m \u{202e}\u{7f}\n\"".as_bytes());
+        let line = object.to_string();
+        assert_eq!(line, "{\"event\":\"answer\",\"text\":\"red \\u001b[31m \\u202e\\u007f\\n\\\"\"}");
+        let parsed: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(parsed["text"], "red \u{1b}[31m \u{202e}\u{7f}\n\"");
+    }
+}

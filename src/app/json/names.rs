@@ -1,0 +1,94 @@
+//! The names of all events and their fields, and the page that explains them.
+//!
+//! Apart from the events themselves, and part of the tests alone: nothing is printed from here, but what is printed is held against it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use crate::net::options::assert_written;
+
+/// Every event: who prints it, its name, when, and its fields; those in parentheses only where there is something to say.
+const EVENTS: &[(&str, &str, &str, &[&str])] = &[
+    ("server", "listening", "It can be reached; one for each address.", &["address"]),
+    ("server", "connected", "A client was let in.", &["peer", "(local)", "(pid)", "(uid)", "(gid)"]),
+    ("server", "message", "A message has come.", &["peer", "number", "text or base64"]),
+    ("server", "acknowledged", "So many messages were handled, and answered if they are to be.", &["peer", "messages"]),
+    ("server", "refused", "A message was refused for good.", &["peer", "reason"]),
+    ("server", "ended", "The conversation with a client is over.", &["peer", "messages", "(trouble)"]),
+    ("client", "connected", "The connection is there.", &["(peer)", "(local)"]),
+    ("client", "answer", "A message was acknowledged.", &["number", "text or base64"]),
+    ("client", "refused", "A message was refused for good; the first such is told.", &["number", "reason"]),
+    ("client", "done", "It is over, well or not.", &["sent", "acknowledged", "refused"]),
+    (
+        "both",
+        "error",
+        "The command has failed.",
+        &["message", "status", "(operation)", "(address)", "(errno)", "(hint)"],
+    ),
+];
+
+/// Every field, and what it is.
+const FIELDS: &[(&str, &str)] = &[
+    ("event", "The name of the event; the first field of each."),
+    ("acknowledged", "How many messages were acknowledged."),
+    ("address", "Of a server, what it listens on as a client would write it; of a failure, the kernel's address."),
+    ("base64", "The bytes of a message or an answer that is not UTF-8, without its delimiter."),
+    ("errno", "The name of the system's error, such as `ECONNREFUSED`."),
+    ("gid", "The group of a client on a Unix socket."),
+    ("hint", "What to do about it."),
+    ("local", "The address of this end."),
+    ("message", "What has failed, as a sentence."),
+    ("messages", "How many messages."),
+    (
+        "number",
+        "Which message: of the server's, of all clients together; of an answer, which of the answers; of a refusal, which was sent. 1 is the first.",
+    ),
+    ("operation", "The call or step that failed, such as `connect`."),
+    ("peer", "The address of the other end; `(unnamed)` for a Unix client without a name."),
+    ("pid", "The process of a client on a Unix socket."),
+    ("reason", "The words of the refusal."),
+    ("refused", "How many messages were refused for good."),
+    ("sent", "How many messages were sent."),
+    ("status", "The exit status that follows."),
+    ("text", "A message or an answer that is UTF-8, without its delimiter."),
+    ("trouble", "Why the conversation ended, if not by the client's wish."),
+    ("uid", "The user of a client on a Unix socket."),
+];
+
+#[test]
+fn the_json_page_is_up_to_date() {
+    let mut page = String::from(
+        "\
+# Events as JSON
+
+This page is written from the program's own table.
+
+With `--json`, `server` and `client` print each event and result as a JSON object a line on standard output,
+instead of messages and answers. What is said on standard error stays as it is; `--log-format json` makes that JSON, too: objects with
+`time` (RFC 3339, UTC), `level` (`error`, `warn`, `info`, `debug`, `trace`), `message` and, of the failure that ends a command, `operation`,
+`address`, `errno` and `hint`. Names stay; new fields and events may be added. Control and bidirectional characters are escaped, so that no line
+can do anything to a terminal.
+
+| program | event | when | fields |
+| --- | --- | --- | --- |
+",
+    );
+    for (program, event, when, fields) in EVENTS {
+        let _ = writeln!(page, "| {program} | `{event}` | {when} | {} |", fields.join(", "));
+    }
+    page.push_str(
+        "\nFields in parentheses are there if there is something to say. Datagrams have no connections: a server tells of their messages, and of no
+beginning and end.\n\n| field | what it is |\n| --- | --- |\n",
+    );
+    for (field, doc) in FIELDS {
+        let _ = writeln!(page, "| `{field}` | {doc} |");
+    }
+    assert_written("docs/json.md", &page);
+}
+
+#[test]
+fn every_field_is_explained() {
+    let named = EVENTS.iter().flat_map(|(.., fields)| fields.iter()).flat_map(|field| field.split(" or "));
+    let named: BTreeSet<_> = named.map(|field| field.trim_matches(['(', ')'])).chain(["event"]).collect();
+    assert_eq!(named, FIELDS.iter().map(|(field, _)| *field).collect());
+}
