@@ -135,7 +135,20 @@ impl Socket {
     /// # Errors
     /// As recv(2) has them: a reset by the peer, a refusal that came back for a datagram.
     pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let received = ready!(self.poll_read_io(cx, |mut socket| socket.read(buffer)));
+        let received = loop {
+            let mut ready = ready!(self.inner.io()?.poll_read_ready(cx))?;
+            match ready.try_io(|_| uninterrupted(|| self.raw().read(buffer))) {
+                Ok(received) => {
+                    // What TCP had is taken, and the kernel will tell of more (epoll(7), question 9): asking would cost a call.
+                    let is_inet = matches!(self.domain, Domain::IPV4 | Domain::IPV6);
+                    if is_inet && received.as_ref().is_ok_and(|length| (1..buffer.len()).contains(length)) {
+                        ready.clear_ready();
+                    }
+                    break received;
+                }
+                Err(_would_block) => {}
+            }
+        };
         Poll::Ready(trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received))
     }
 
@@ -327,20 +340,6 @@ impl Socket {
 
     fn fd(&self) -> i32 {
         self.raw().as_raw_fd()
-    }
-
-    fn poll_read_io<T>(
-        &self,
-        cx: &mut Context<'_>,
-        mut call: impl FnMut(&socket2::Socket) -> io::Result<T>,
-    ) -> Poll<io::Result<T>> {
-        loop {
-            let mut ready = ready!(self.inner.io()?.poll_read_ready(cx))?;
-            match ready.try_io(|_| uninterrupted(|| call(self.raw()))) {
-                Ok(result) => return Poll::Ready(result),
-                Err(_would_block) => {}
-            }
-        }
     }
 
     fn poll_write_io<T>(
