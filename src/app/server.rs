@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::io;
 
 use crate::net::{Endpoint, Error, ListenConfig, Listener, Type, plain};
-use crate::service::{Conversations, Display, Handler, Reply, Server, ServerConfig};
+use crate::service::{Chat, Conversations, Display, Reply, Server, ServerConfig, Standard, StandardService};
+use crate::wire::Framing;
 
 use super::args::{self, ServerArgs};
 use super::runtime::{Signals, block_on};
@@ -26,6 +27,9 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
         .hinting("leave --framing out: a packet is a message as it is")
         .into());
     }
+    if args.chat {
+        check_chat(args.framing.unwrap_or_default(), &endpoints)?;
+    }
     let config = ServerConfig {
         framing: args.framing.unwrap_or_default(),
         max_message: args.max_message,
@@ -42,11 +46,41 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
                 report::notice(&format!("listening on {name}"));
             }
         }
-        match args.reply {
-            Some(text) => serve(Reply(text.into()), config, listeners, &mut signals, &screen).await,
-            None => serve(Display(screen.clone()), config, listeners, &mut signals, &screen).await,
-        }
+        let server = match (args.service, args.reply) {
+            (Some(service), _) => standard(service, config),
+            _ if args.chat => chat(config),
+            (None, Some(text)) => Server::new(Reply(text.into()), config),
+            (None, None) => Server::new(Display(screen.clone()), config),
+        };
+        serve(server, listeners, &mut signals, &screen).await
     })
+}
+
+/// A server of a simple service: what it has no answer for it is silent about.
+fn standard(service: StandardService, config: ServerConfig) -> Server {
+    let max_message = config.max_message.or(Some(0));
+    Server::new(Standard::new(service), ServerConfig { acknowledgement: None, max_message, ..config })
+        .with_connections(Standard::new(service))
+}
+
+/// A server whose clients talk to each other, which one alone could not.
+fn chat(config: ServerConfig) -> Server {
+    let max_message = config.max_message.unwrap_or(config.framing.default_limit());
+    let chat = || Chat::new(config.framing, max_message);
+    Server::new(chat(), ServerConfig { conversations: Conversations::Many, ..config.clone() }).with_connections(chat())
+}
+
+/// Whether clients can chat there: line by line, over connections.
+fn check_chat(framing: Framing, endpoints: &[Endpoint]) -> Result<(), Error> {
+    if matches!(framing, Framing::Whole | Framing::Read) {
+        return Err(Error::usage(format!("a chat goes message by message, which the framing {framing} has not"))
+            .hinting("leave --framing out for lines"));
+    }
+    match endpoints.iter().find(|endpoint| endpoint.socket_type() == Some(Type::DGRAM)) {
+        Some(endpoint) => Err(Error::usage(format!("a chat needs connections, and {} has none", endpoint.name()))
+            .hinting("tcp, unix and unix-seqpacket have them")),
+        None => Ok(()),
+    }
 }
 
 fn carries_packets(endpoint: &Endpoint) -> bool {
@@ -63,8 +97,7 @@ async fn listen(endpoints: &[Endpoint], config: &ListenConfig) -> anyhow::Result
 
 /// Serves until it is over or a signal comes; a second signal does not wait for what is in hand.
 async fn serve(
-    handler: impl Handler + 'static,
-    config: ServerConfig,
+    server: Server,
     listeners: Vec<Listener>,
     signals: &mut Signals,
     screen: &StandardOutput,
@@ -72,7 +105,7 @@ async fn serve(
     let end = Cell::new(Exit::Done);
     let (signalled, mut stop) = tokio::sync::oneshot::channel::<()>();
     let mut signalled = Some(signalled);
-    let mut serving = std::pin::pin!(Server::new(handler, config).serve(listeners, async {
+    let mut serving = std::pin::pin!(server.serve(listeners, async {
         tokio::select! {
             _ = &mut stop => {}
             _ = screen.failed() => end.set(Exit::Failed),

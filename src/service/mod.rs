@@ -21,7 +21,9 @@ pub use client::{
 pub use conversation::Conversation;
 pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
-pub use handler::{BoxFuture, ConnectionHandler, Display, Handler, Reply, Screen, Terms};
+pub use handler::{
+    BoxFuture, Chat, ConnectionHandler, Display, Handler, Reply, Screen, Standard, StandardService, Terms,
+};
 pub use message::{Batch, Messages, Outcome, Peer};
 pub use reach::Reach;
 pub use server::{Conversations, DRAIN_TIMEOUT, IDLE_TIMEOUT, LEAST_RATE, Served, Server, ServerConfig, WRITE_TIMEOUT};

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod chat;
 mod docs;
 mod exchange;
 mod fixtures;
@@ -16,6 +17,7 @@ mod peers;
 mod reaching;
 mod serving;
 mod sockets;
+mod standard_services;
 mod statuses;
 mod trying;
 mod tutorial;
