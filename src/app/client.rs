@@ -166,7 +166,8 @@ impl Input {
             return Ok(from(receiver));
         }
         if args.interactive {
-            let (messages, prompt) = prompt::ask_on()?;
+            let next = if args.no_ack { prompt::Next::AtOnce } else { prompt::Next::Answered };
+            let (messages, prompt) = prompt::ask_on(next)?;
             return Ok(Self { prompt: Some(prompt), ..from(messages) });
         }
         if io::stdin().is_terminal() {

@@ -68,8 +68,17 @@ pub(super) fn ask_once() -> mpsc::Receiver<Batch> {
     receiver
 }
 
+/// When the next message is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Next {
+    /// When the last one was answered.
+    Answered,
+    /// At once, where no answers are expected.
+    AtOnce,
+}
+
 /// Asks for messages until the end of input, with line editing and a history that is kept between runs.
-pub(super) fn ask_on() -> rustyline::Result<(mpsc::Receiver<Batch>, Prompt)> {
+pub(super) fn ask_on(next: Next) -> rustyline::Result<(mpsc::Receiver<Batch>, Prompt)> {
     let terminal = tcgetattr(io::stdin()).ok();
     let config = Config::builder().max_history_size(HISTORY)?.auto_add_history(true).build();
     let mut editor: Editor<(), FileHistory> = Editor::with_config(config)?;
@@ -84,7 +93,8 @@ pub(super) fn ask_on() -> rustyline::Result<(mpsc::Receiver<Batch>, Prompt)> {
         loop {
             match editor.readline(PROMPT) {
                 Ok(line) => {
-                    if sender.blocking_send(Batch::of(line)).is_err() || wait.recv().is_err() {
+                    let is_over = sender.blocking_send(Batch::of(line)).is_err();
+                    if is_over || (next == Next::Answered && wait.recv().is_err()) {
                         break;
                     }
                 }

@@ -12,6 +12,7 @@ use nix::sys::stat::{SFlag, fstat};
 use tokio::sync::{Mutex, Notify};
 
 use crate::service::{BoxFuture, Screen};
+use crate::wire::is_harmless;
 
 /// What may be written to a pipe that says it is writable, without blocking (pipe(7), `PIPE_BUF`).
 pub(super) const WRITABLE: usize = 4096;
@@ -108,7 +109,7 @@ pub(super) fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
                 _ if letter.is_control() && letter.is_ascii() => {
                     out.extend_from_slice(format!("\\x{:02x}", u32::from(letter)).as_bytes());
                 }
-                _ if letter.is_control() || deceives(letter) => {
+                _ if !is_harmless(letter) => {
                     out.extend_from_slice(letter.escape_unicode().to_string().as_bytes());
                 }
                 _ => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -124,7 +125,7 @@ pub(super) fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
 pub(super) fn safe_json(value: &serde_json::Value) -> String {
     let mut safe = String::new();
     for letter in value.to_string().chars() {
-        if letter.is_control() || deceives(letter) {
+        if !is_harmless(letter) {
             for unit in letter.encode_utf16(&mut [0; 2]) {
                 safe.push_str(&format!("\\u{unit:04x}"));
             }
@@ -133,12 +134,6 @@ pub(super) fn safe_json(value: &serde_json::Value) -> String {
         }
     }
     safe
-}
-
-/// Characters that change the order in which text is shown, or that are not seen at all (Unicode TR 36).
-fn deceives(letter: char) -> bool {
-    matches!(letter,
-        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
 fn is_writable(output: &OwnedFd) -> bool {

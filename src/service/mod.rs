@@ -29,7 +29,9 @@ pub use client::{
 pub use conversation::Conversation;
 pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
-pub use handler::{BoxFuture, ConnectionHandler, Display, Handler, Reply, Screen, Terms};
+pub use handler::{
+    BoxFuture, Chat, ConnectionHandler, Display, Handler, Reply, Screen, Standard, StandardService, Terms,
+};
 pub use handler::{Command, Exec, MAX_OUTPUT, MAX_PROCESSES, ProcessLimits, RUN_TIMEOUT, Run};
 pub use limits::{Admission, Limits};
 pub use message::{Batch, Messages, Outcome, Peer};

@@ -4,7 +4,9 @@
 
 mod error;
 mod framing;
+mod letter;
 pub mod plain;
 
 pub use error::{Error, Result};
 pub use framing::{Decoder, Framing, LENGTH_PREFIX, MAX_BODY, MAX_LINE, MOST_AT_ONCE, Span};
+pub use letter::is_harmless;

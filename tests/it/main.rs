@@ -5,6 +5,7 @@
 mod harness;
 
 mod access;
+mod chat;
 mod daemon;
 mod datagrams;
 mod docs;
@@ -25,6 +26,7 @@ mod raw;
 mod reaching;
 mod serving;
 mod sockets;
+mod standard_services;
 mod statuses;
 mod trying;
 mod tutorial;

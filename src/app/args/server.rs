@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::limits::{AccessArgs, LimitArgs};
 use super::{Common, Output, ProgramArgs, exit_statuses, value};
+use crate::service::StandardService;
 use crate::wire::Framing;
 use crate::wire::plain::ACKNOWLEDGEMENT;
 
@@ -29,6 +30,14 @@ pub(in crate::app) struct ServerArgs {
     /// Answer each message with TEXT, and do nothing else with it
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["ack", "no_ack"])]
     pub(in crate::app) reply: Option<String>,
+    /// Provide a simple service of RFC 862 to 868 instead: bytes, to which the framing and the acknowledgement do not apply. To
+    /// datagrams from elsewhere it answers no more than it was sent, so that a forged address does no harm
+    #[arg(long, value_name = "NAME", value_parser = value::service(), conflicts_with_all = ["ack", "no_ack", "reply", "framing"])]
+    pub(in crate::app) service: Option<StandardService>,
+    /// Let the clients talk to each other: each line of one goes to all others, with a name before it, and is neither shown nor
+    /// acknowledged. Implies -k
+    #[arg(long, conflicts_with_all = ["ack", "no_ack", "reply", "service"])]
+    pub(in crate::app) chat: bool,
     /// The acknowledgement
     #[arg(long, value_name = "TEXT", default_value = ACKNOWLEDGEMENT)]
     pub(in crate::app) ack: String,

@@ -1,13 +1,22 @@
-//! How the values of arguments are read: sizes, times, framings, rates, access rules.
+//! How the values of arguments are read: sizes, times, framings, rates, access rules, services.
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use crate::net::Error;
 use crate::net::options::{parse_size, parse_time};
+use crate::service::StandardService;
 use crate::service::access::Rule;
 use crate::service::bench::SIZES;
 use crate::service::limits::Rate;
 use crate::wire::Framing;
+
+/// One of the simple services, by names that help and completions know.
+pub(super) fn service() -> impl TypedValueParser<Value = StandardService> {
+    PossibleValuesParser::new(StandardService::ALL.map(|(name, _)| name))
+        .try_map(|name| name.parse::<StandardService>())
+}
 
 pub(super) fn framing(name: &str) -> Result<Framing, String> {
     name.parse()

@@ -3,13 +3,14 @@
 //! Apart from the service, which serves: here is in which order a process becomes a server, and what ends it.
 
 mod running;
+mod services;
 mod settings;
 
 use crate::net::{Endpoint, ListenConfig, Listener, keep_from_programs, open_files, plain};
-use crate::service::{Conversations, Display, Gate, Handler, Limits, Outcome, Peer, Reply, Server, ServerConfig};
+use crate::service::{Conversations, Gate, Limits, ServerConfig};
 
 use super::args::{self, ServerArgs};
-use super::json::{Events, Told};
+use super::json::Events;
 use super::privileges::{ProgramsAsRoot, check_programs_as_root};
 use super::programs::Programs;
 use super::runtime::{block_on_and_join, block_on_workers, default_workers};
@@ -39,8 +40,8 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     let config = ServerConfig {
         framing: args.framing.unwrap_or_default(),
         max_message: args.max_message,
-        acknowledgement: (!args.no_ack).then_some(args.ack),
-        conversations: if args.keep_open { Conversations::Many } else { Conversations::One },
+        acknowledgement: (!args.no_ack).then(|| args.ack.clone()),
+        conversations: if args.keep_open || args.chat { Conversations::Many } else { Conversations::One },
         limits: bounded(args.limits.limits()),
         ..ServerConfig::default()
     };
@@ -79,29 +80,13 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     let conversations = config.conversations;
     let config = ServerConfig { gate: gate.clone(), ..config };
     let events = args.output.json.then(|| Events::new(screen.clone()));
-    let of = |handler: Box<dyn Handler>| match &events {
-        None => Server::new(handler, config),
-        Some(events) => Server::new(Told { events: events.clone(), handler }, config).with_observer(events.clone()),
-    };
-    let server = match (args.reply, programs, &events) {
-        (Some(text), ..) => of(Box::new(Reply(text.into()))),
-        (_, Some(Programs::ForMessages(run)), _) => of(Box::new(run)),
-        (_, Some(Programs::ForConnections(exec)), _) => of(Box::new(no_datagrams)).with_connections(exec),
-        // What would be displayed is in the events.
-        (None, None, Some(_)) => of(Box::new(|_: &[u8], _: &Peer| Outcome::Done)),
-        (None, None, None) => of(Box::new(Display(screen.clone()))),
-    };
+    let server = services::chosen(&args, config, programs, &screen, events.as_ref());
     let says_notices = verbosity.says_notices();
     let workers = args.running.workers.unwrap_or_else(default_workers);
     block_on_workers(
         workers,
         Running { conversations, listeners, screen, supervisor, says_notices, rules, gate, events }.serve(server),
     )
-}
-
-/// What a server answers that has only connections, to a datagram on a socket that was passed to it.
-fn no_datagrams(_: &[u8], _: &Peer) -> Outcome {
-    Outcome::Refuse("this server is for connections".to_owned())
 }
 
 /// Takes as many descriptors as this process may have, and no more connections than there are descriptors for: whoever comes

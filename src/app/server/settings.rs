@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::services;
 use crate::app::args::{RunningArgs, ServerArgs, SocketFileArgs};
 use crate::app::inetd;
 use crate::app::privileges::{Account, group_number, user_number};
@@ -32,7 +33,11 @@ pub(super) fn check(args: &ServerArgs, endpoints: &[Endpoint]) -> Result<(), Err
         return Err(Error::usage(format!("the framing {framing} is for streams, and {packets} carries packets"))
             .hinting("leave --framing out: a packet is a message as it is"));
     }
-    if args.reply.is_none() && args.programs.run.is_none() && args.programs.exec.is_none() {
+    if args.chat {
+        services::check_chat(args.framing.unwrap_or_default(), endpoints)?;
+    }
+    let displays = args.reply.is_none() && args.service.is_none() && !args.chat;
+    if displays && args.programs.run.is_none() && args.programs.exec.is_none() {
         inetd::check_display(endpoints)?;
     }
     Ok(())

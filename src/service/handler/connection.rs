@@ -6,6 +6,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::{Instant, timeout};
 
 use super::BoxFuture;
-use crate::net::{Connection, Stream};
+use crate::net::{Connection, PacketSocket, Stream};
 use crate::service::alarm::Alarm;
 use crate::service::{Conversation, Peer, Stop};
 
@@ -26,6 +27,13 @@ pub(in crate::service) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub trait ConnectionHandler: Send + Sync {
     /// Has the conversation, closes the connection in order ([`Terms::close`]), and says what it was.
     fn converse<'a>(&'a self, connection: Connection, peer: &'a Peer, terms: &'a Terms) -> BoxFuture<'a, Conversation>;
+}
+
+/// A handler that was chosen while the program ran.
+impl ConnectionHandler for Box<dyn ConnectionHandler> {
+    fn converse<'a>(&'a self, connection: Connection, peer: &'a Peer, terms: &'a Terms) -> BoxFuture<'a, Conversation> {
+        self.as_ref().converse(connection, peer, terms)
+    }
 }
 
 /// What a conversation is held to by its server.
@@ -102,6 +110,15 @@ impl Terms {
     pub async fn close(&self, stream: &mut Stream, limit: usize) {
         // If the peer has gone there is nothing to wait for, and nothing to be said about it.
         let _ = timeout(CLOSE_TIMEOUT, stream.finish(limit)).await;
+    }
+
+    /// Closes a connection of packets so that the peer reads all that was sent, as [`Terms::close`] does a stream.
+    pub async fn close_packets(&self, packets: &PacketSocket) {
+        // The peer may have closed already.
+        let _ = packets.socket().shutdown(Shutdown::Write);
+        let mut scrap = [0];
+        let rest = async { while packets.recv(&mut scrap).await.is_ok_and(|packet| packet.sent > 0) {} };
+        let _ = timeout(CLOSE_TIMEOUT, rest).await;
     }
 }
 

@@ -5,16 +5,21 @@ use std::pin::Pin;
 
 use super::{Messages, Outcome, Outcomes, Peer};
 
+mod buffer;
+mod chat;
 mod connection;
 mod display;
 mod process;
 mod reply;
+mod standard;
 
+pub use chat::Chat;
 pub(super) use connection::CLOSE_TIMEOUT;
 pub use connection::{ConnectionHandler, Terms};
 pub use display::{Display, Screen};
 pub use process::{Command, Exec, MAX_OUTPUT, MAX_PROCESSES, ProcessLimits, RUN_TIMEOUT, Run};
 pub use reply::Reply;
+pub use standard::{Standard, StandardService};
 
 /// A future in a box, as handlers return it: one a read, however many messages the read brought.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

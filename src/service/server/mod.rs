@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::limits::Ticket;
-use super::{ConnectionHandler, Conversation, Handler, Observed, Observer, Peer, Stop};
+use super::{ConnectionHandler, Conversation, Handler, Observed, Observer, Outcome, Peer, Stop};
 use crate::net::{Connection, Incoming, Listener, PacketSocket};
 
 pub use config::{Conversations, DRAIN_TIMEOUT, LEAST_RATE, ServerConfig};
@@ -61,6 +61,11 @@ impl Server {
     #[must_use]
     pub fn with_connections(self, handler: impl ConnectionHandler + 'static) -> Self {
         Self { connections: Some(Arc::new(handler)), ..self }
+    }
+
+    /// A server for whole connections only. What comes as a datagram is refused.
+    pub fn of_connections(handler: impl ConnectionHandler + 'static, config: ServerConfig) -> Self {
+        Self::new(no_datagrams, config).with_connections(handler)
     }
 
     /// Has somebody told what happens.
@@ -112,6 +117,10 @@ impl Server {
         let _ = timeout(self.config.drain_timeout, async { while tasks.join_next().await.is_some() {} }).await;
         result.map(|()| shared.served.sum())
     }
+}
+
+fn no_datagrams(_: &[u8], _: &Peer) -> Outcome {
+    Outcome::Refuse("this server is for connections".to_owned())
 }
 
 /// What the tasks of a server have in common.

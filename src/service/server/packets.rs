@@ -4,15 +4,12 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::Shutdown;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::time::timeout;
 
 use super::setting::Setting;
 use crate::net::{Packet, PacketSocket, plain};
-use crate::service::handler::CLOSE_TIMEOUT;
 use crate::service::workspace::Workspace;
 use crate::service::{Conversation, Messages, Observed, Outcome, Outcomes, Peer, READ_SIZE};
 use crate::wire::{self, Span};
@@ -52,10 +49,7 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
     if let Some(trouble) = &had.trouble {
         tracing::warn!("{peer}: {trouble}");
     }
-    // What is unread when the socket is closed would become a reset, and destroy answers that the peer has not read yet.
-    let _ = socket.socket().shutdown(Shutdown::Write);
-    let rest = async { while socket.recv(&mut [0]).await.is_ok_and(|packet| packet.sent > 0) {} };
-    let _ = timeout(CLOSE_TIMEOUT, rest).await;
+    setting.terms.close_packets(socket).await;
     had
 }
 

@@ -1,0 +1,188 @@
+//! What passes through a [`Socket`]: send, receive, and waiting for when it can.
+//!
+//! Apart from the calls that make a socket what it is: these are made for every message, by tasks that wait and by those that poll.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::task::{Context, Poll, ready};
+
+use socket2::Domain;
+use tokio::io::Interest;
+
+use super::Socket;
+use crate::net::{Addr, Arrival, UnixName, arrival, sys, trace};
+
+/// A refused datagram makes a socket neither readable nor writable, but there is something to be received: the error.
+const INPUT_OR_ERROR: Interest = Interest::READABLE.add(Interest::ERROR);
+
+impl Socket {
+    /// Receives into `buffer`: recv(2). Zero bytes are the end of a stream.
+    ///
+    /// # Errors
+    /// As recv(2) has them: a reset by the peer, a refusal that came back for a datagram.
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let received = loop {
+            let mut ready = ready!(self.inner.io()?.poll_read_ready(cx))?;
+            match ready.try_io(|_| uninterrupted(|| self.raw().read(buffer))) {
+                Ok(received) => {
+                    // What TCP had is taken, and the kernel will tell of more (epoll(7), question 9): asking would cost a call.
+                    let is_inet = matches!(self.domain, Domain::IPV4 | Domain::IPV6);
+                    if is_inet && received.as_ref().is_ok_and(|length| (1..buffer.len()).contains(length)) {
+                        ready.clear_ready();
+                    }
+                    break received;
+                }
+                Err(_would_block) => {}
+            }
+        };
+        Poll::Ready(trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received))
+    }
+
+    /// Sends what the socket takes of `bytes`: send(2), without the signal for a closed connection.
+    ///
+    /// # Errors
+    /// As send(2) has them: a reset by the peer, a packet that is too long.
+    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let sent = ready!(self.poll_write_io(cx, |socket| socket.send_with_flags(bytes, libc::MSG_NOSIGNAL)));
+        Poll::Ready(trace::call(format_args!("send({}, {} bytes)", self.fd(), bytes.len()), sent))
+    }
+
+    /// [`Socket::poll_send`] for those who wait.
+    ///
+    /// # Errors
+    /// As for [`Socket::poll_send`].
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.when(Interest::WRITABLE, |socket| socket.send_with_flags(bytes, libc::MSG_NOSIGNAL)).await;
+        trace::call(format_args!("send({}, {} bytes)", self.fd(), bytes.len()), sent)
+    }
+
+    /// Receives one packet of a connected socket. The length is that of the packet: more than `buffer` has if it was
+    /// cut (`MSG_TRUNC`, recv(2)).
+    ///
+    /// # Errors
+    /// As recv(2) has them; also one that came back for a packet sent before, such as a refusal.
+    pub async fn recv_packet(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let received =
+            self.when(INPUT_OR_ERROR, |socket| socket.recv_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)).await;
+        trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received)
+    }
+
+    /// [`Socket::recv_packet`] for those who poll: wakes the last task that asked.
+    pub fn poll_recv_packet(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let received = loop {
+            let mut ready = ready!(self.inner.io()?.poll_read_ready(cx))?;
+            let receive = || self.raw().recv_with_flags(sys::uninit(buffer), libc::MSG_TRUNC);
+            match ready.try_io(|_| uninterrupted(receive)) {
+                Ok(received) => break received,
+                Err(_would_block) => {}
+            }
+        };
+        Poll::Ready(trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received))
+    }
+
+    /// Receives one packet and says whom it is from and, where the kernel tells, which of this machine's addresses it came
+    /// to. The length is as for [`Socket::recv_packet`].
+    ///
+    /// # Errors
+    /// As recvmsg(2) has them.
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Addr, Option<Arrival>)> {
+        let is_inet = matches!(self.domain, Domain::IPV4 | Domain::IPV6);
+        let size = buffer.len();
+        let receive = |socket: &socket2::Socket| {
+            if is_inet {
+                return arrival::receive(socket, buffer).map(|(length, from, to)| (length, Addr::Inet(from), to));
+            }
+            let (length, from) = socket.recv_from_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)?;
+            Ok((length, Addr::from_kernel(&from).unwrap_or(Addr::Unix(UnixName::Unnamed)), None))
+        };
+        let received = self.when(INPUT_OR_ERROR, receive).await;
+        let call = format_args!("recvfrom({}, {size} bytes)", self.fd());
+        trace::call(call, received.map(Received)).map(|Received(received)| received)
+    }
+
+    /// Sends one packet to an address: sendto(2).
+    ///
+    /// # Errors
+    /// As sendto(2) has them: a packet that is too long, nobody there (Unix).
+    pub async fn send_to(&self, bytes: &[u8], addr: &Addr) -> io::Result<usize> {
+        let kernel = addr.to_kernel()?;
+        let send = |socket: &socket2::Socket| socket.send_to_with_flags(bytes, &kernel, libc::MSG_NOSIGNAL);
+        let sent = self.when(Interest::WRITABLE, send).await;
+        trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent)
+    }
+
+    /// [`Socket::send_to`] for those who poll: wakes the last task that asked.
+    pub fn poll_send_to(&self, cx: &mut Context<'_>, bytes: &[u8], addr: &Addr) -> Poll<io::Result<usize>> {
+        let kernel = addr.to_kernel()?;
+        let send = |socket: &socket2::Socket| socket.send_to_with_flags(bytes, &kernel, libc::MSG_NOSIGNAL);
+        let sent = ready!(self.poll_write_io(cx, send));
+        Poll::Ready(trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent))
+    }
+
+    /// Sends one packet to an address if there is room for it now; an answer, from the address that the question came to.
+    ///
+    /// # Errors
+    /// As for [`Socket::send_to`]; `WouldBlock` if there is no room.
+    pub fn try_send_to(&self, bytes: &[u8], addr: &Addr, arrival: Option<Arrival>) -> io::Result<usize> {
+        let sent = uninterrupted(|| {
+            if let (Addr::Inet(to), Some(arrival)) = (addr, arrival) {
+                match arrival::answer(self.raw(), bytes, *to, arrival) {
+                    // What came to a broadcast address cannot be answered from there.
+                    Err(error) if arrival::is_no_source(&error) => {}
+                    sent => return sent,
+                }
+            }
+            self.raw().send_to_with_flags(bytes, &addr.to_kernel()?, libc::MSG_NOSIGNAL)
+        });
+        trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent)
+    }
+
+    fn poll_write_io<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(&socket2::Socket) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            let mut ready = ready!(self.inner.io()?.poll_write_ready(cx))?;
+            match ready.try_io(|_| uninterrupted(|| call(self.raw()))) {
+                Ok(result) => return Poll::Ready(result),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Makes a call when the socket is ready for it, as often as it takes.
+    pub(super) async fn when<T>(
+        &self,
+        interest: Interest,
+        mut call: impl FnMut(&socket2::Socket) -> io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            let mut ready = self.inner.io()?.ready(interest).await?;
+            match ready.try_io(|_| uninterrupted(|| call(self.raw()))) {
+                Ok(result) => return result,
+                Err(_would_block) => {}
+            }
+        }
+    }
+}
+
+/// Makes a call again that a signal has interrupted.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// A received packet, for a trace that shows its length and sender.
+struct Received((usize, Addr, Option<Arrival>));
+
+impl trace::Shown for Received {
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (length, from, _) = &self.0;
+        write!(f, "{length} (from {from})")
+    }
+}
