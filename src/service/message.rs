@@ -43,12 +43,6 @@ impl<'a> Messages<'a> {
         Self { first, ..self }
     }
 
-    /// The same messages in parts of at most `size`, one after the other.
-    pub fn parts(self, size: usize) -> impl Iterator<Item = Self> {
-        let numbers = (self.first..).step_by(size.max(1));
-        self.spans.chunks(size.max(1)).zip(numbers).map(move |(spans, first)| Self { spans, first, ..self })
-    }
-
     /// How many there are.
     pub fn len(&self) -> usize {
         self.spans.len()
@@ -179,10 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn parts_keep_the_order_and_the_numbers() {
-        let spans = [0, 1, 2].map(|start| Span { start, end: start + 1 });
-        let messages = Messages::of_packets(b"abc", &spans).from_number(7);
-        let parts: Vec<Vec<_>> = messages.parts(2).map(|part| part.numbered().collect()).collect();
-        assert_eq!(parts, [vec![(7, &b"a"[..]), (8, b"b")], vec![(9, b"c")]]);
+    fn messages_are_numbered_in_their_connection() {
+        let spans = [0, 1].map(|start| Span { start, end: start + 1 });
+        let messages = Messages::of_packets(b"ab", &spans).from_number(7);
+        assert_eq!(messages.numbered().collect::<Vec<_>>(), [(7, &b"a"[..]), (8, b"b")]);
     }
 }

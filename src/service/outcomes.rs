@@ -19,6 +19,8 @@ use super::Outcome;
 pub struct Outcomes {
     runs: Vec<(Outcome, usize)>,
     len: usize,
+    /// How many of the runs were taken out.
+    taken: usize,
 }
 
 impl Outcomes {
@@ -52,13 +54,15 @@ impl Outcomes {
     /// Forgets them, and keeps the room that they took.
     pub(super) fn clear(&mut self) {
         self.runs.clear();
-        self.len = 0;
+        (self.len, self.taken) = (0, 0);
     }
 
-    /// Takes them out: each outcome, and how often it comes in a row.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (Outcome, usize)> {
-        self.len = 0;
-        self.runs.drain(..)
+    /// Takes the next: an outcome, and how often it comes in a row.
+    pub(super) fn take_next(&mut self) -> Option<(Outcome, usize)> {
+        let (outcome, times) = self.runs.get_mut(self.taken)?;
+        self.taken += 1;
+        self.len -= *times;
+        Some((std::mem::replace(outcome, Outcome::Done), *times))
     }
 
     /// Makes them as many as the messages: what a handler has said nothing of was not done.
@@ -98,7 +102,9 @@ mod tests {
             Outcome::Refuse(_) => "refuse",
             Outcome::Retry(_) => "retry",
         };
-        outcomes.drain().map(|(outcome, times)| format!("{}*{times} ", name(outcome))).collect()
+        std::iter::from_fn(|| outcomes.take_next())
+            .map(|(outcome, times)| format!("{}*{times} ", name(outcome)))
+            .collect()
     }
 
     #[test]

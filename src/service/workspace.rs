@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -131,14 +132,17 @@ impl Inbox {
         Ok(())
     }
 
-    /// The messages that were found, and the places for their outcomes and answers.
-    pub(super) fn messages(&mut self) -> Option<(Messages<'_>, &mut Outcomes, &mut Vec<u8>)> {
-        let (framing, first) = (self.framing, self.before + 1);
-        let workspace = self.workspace.as_mut().filter(|workspace| !workspace.spans.is_empty())?;
-        let Workspace { input, filled, spans, outcomes, output } = &mut **workspace;
-        outcomes.clear();
-        output.clear();
-        Some((Messages::of_stream(&input[..*filled], spans, framing).from_number(first), outcomes, output))
+    /// How many messages were found.
+    pub(super) fn count(&self) -> usize {
+        self.workspace.as_ref().map_or(0, |workspace| workspace.spans.len())
+    }
+
+    /// Some of the messages that were found, and the places for their outcomes and answers.
+    pub(super) fn part(&mut self, part: Range<usize>) -> Option<(Messages<'_>, &mut Outcomes, &mut Vec<u8>)> {
+        let (framing, first) = (self.framing, self.before + part.start as u64 + 1);
+        let Workspace { input, filled, spans, outcomes, output } = &mut **self.workspace.as_mut()?;
+        let messages = Messages::of_stream(&input[..*filled], spans.get(part)?, framing);
+        Some((messages.from_number(first), outcomes, output))
     }
 
     /// The messages that were found, and their spans.

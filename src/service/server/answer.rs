@@ -4,41 +4,83 @@
 
 use super::setting::{Setting, encode_text};
 use crate::service::workspace::MOST_ANSWERS;
-use crate::service::{Outcome, Peer};
+use crate::service::{Outcome, Outcomes, Peer};
 use crate::wire::plain::{not_now, refusal};
 
-/// What an outcome means for the conversation.
-#[derive(Debug)]
-pub(super) enum Answered {
-    /// The message counts as handled.
-    Handled,
-    /// It was refused, for this reason.
-    Refused(String),
-    /// No more messages can be taken, for this reason.
-    PutOff(String),
+/// The answers of one read that are still to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// How often the last one comes again, and how many bytes it has.
+    left: usize,
+    size: usize,
+    /// Messages that were handled, and the reasons of those that were refused, since they were last told of.
+    pub(super) handled: usize,
+    pub(super) refused: Vec<String>,
 }
 
-/// Appends the answer for an outcome.
-pub(super) fn encode(setting: &Setting, peer: &Peer, outcome: Outcome, output: &mut Vec<u8>) -> Answered {
-    match outcome {
-        Outcome::Done => output.extend_from_slice(&setting.stream_acknowledgement),
-        Outcome::Reply(reply) => setting.framing.encode(&reply, output),
-        Outcome::Refuse(reason) => {
-            tracing::warn!("{peer}: refused: {reason}");
-            encode_text(setting.framing, refusal(&reason).as_bytes(), output);
-            return Answered::Refused(reason);
+/// What is to be done after the answers have been sent.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Then {
+    /// There are more answers.
+    More,
+    /// The next messages can be handled.
+    GoOn,
+    /// No more messages can be taken, for this reason.
+    End(String),
+}
+
+impl Answers {
+    /// Puts the next answers into `output`, whose others have been sent.
+    pub(super) fn fill(
+        &mut self,
+        setting: &Setting,
+        peer: &Peer,
+        outcomes: &mut Outcomes,
+        output: &mut Vec<u8>,
+    ) -> Then {
+        match self.left {
+            0 => output.clear(),
+            _ => {
+                keep_last(output, self.size);
+                self.left -= 1;
+                self.left -= repeat_last(output, self.size, self.left);
+            }
         }
-        Outcome::Retry(reason) => {
-            tracing::info!("{peer}: not acknowledged: {reason}");
-            encode_text(setting.framing, not_now(&reason).as_bytes(), output);
-            return Answered::PutOff(reason);
+        while self.left == 0 && output.len() < MOST_ANSWERS {
+            let Some((outcome, times)) = outcomes.take_next() else { return Then::GoOn };
+            let before = output.len();
+            match outcome {
+                Outcome::Done => {
+                    output.extend_from_slice(&setting.stream_acknowledgement);
+                    self.handled += times;
+                }
+                Outcome::Reply(reply) => {
+                    setting.framing.encode(&reply, output);
+                    self.handled += times;
+                }
+                Outcome::Refuse(reason) => {
+                    tracing::warn!("{peer}: refused: {reason}");
+                    encode_text(setting.framing, refusal(&reason).as_bytes(), output);
+                    if setting.observer.is_some() {
+                        self.refused.extend(std::iter::repeat_n(reason, times));
+                    }
+                }
+                Outcome::Retry(reason) => {
+                    tracing::info!("{peer}: not acknowledged: {reason}");
+                    encode_text(setting.framing, not_now(&reason).as_bytes(), output);
+                    return Then::End(reason);
+                }
+            }
+            self.size = output.len() - before;
+            self.left = times - 1;
+            self.left -= repeat_last(output, self.size, self.left);
         }
+        Then::More
     }
-    Answered::Handled
 }
 
 /// Appends the last answer, of `size` bytes, so many times again, or as often as there is room for it; says how often.
-pub(super) fn repeat_last(output: &mut Vec<u8>, size: usize, times: usize) -> usize {
+fn repeat_last(output: &mut Vec<u8>, size: usize, times: usize) -> usize {
     let room = MOST_ANSWERS.saturating_sub(output.len());
     let Some(fits) = room.checked_div(size) else { return times };
     let times = times.min(fits);
@@ -54,7 +96,7 @@ pub(super) fn repeat_last(output: &mut Vec<u8>, size: usize, times: usize) -> us
 }
 
 /// Drops all answers but the last, of `size` bytes.
-pub(super) fn keep_last(output: &mut Vec<u8>, size: usize) {
+fn keep_last(output: &mut Vec<u8>, size: usize) {
     let start = output.len() - size;
     output.copy_within(start.., 0);
     output.truncate(size);

@@ -102,7 +102,7 @@ pub(super) async fn answer_packet(
     let span = [Span { start: 0, end: packet.length }];
     setting.handler.handle(Messages::of_packets(buffer, &span).from_number(number), peer, outcomes).await;
     outcomes.complete(1);
-    let outcome = outcomes.drain().next().map_or(Outcome::Done, |(outcome, _)| outcome);
+    let outcome = outcomes.take_next().map_or(Outcome::Done, |(outcome, _)| outcome);
     match outcome {
         Outcome::Done => Answer { bytes: setting.packet_acknowledgement.clone(), counts: true, goes_on: true },
         Outcome::Reply(reply) => Answer { bytes: Some(reply), counts: true, goes_on: true },

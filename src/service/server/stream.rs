@@ -9,11 +9,11 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::answer::{Answered, encode, keep_last, repeat_last};
+use super::answer::{Answers, Then};
 use super::patience::{Late, Patience};
 use super::setting::{Setting, encode_text};
 use crate::net::{Stream, plain};
-use crate::service::workspace::{Inbox, MOST_ANSWERS};
+use crate::service::workspace::Inbox;
 use crate::service::{Conversation, Observed, Peer};
 use crate::wire;
 
@@ -119,60 +119,51 @@ async fn handle(
     had: &mut Conversation,
     patience: &mut Patience,
 ) -> io::Result<bool> {
-    let Some((messages, outcomes, output)) = inbox.messages() else { return Ok(true) };
+    let found = inbox.count();
+    if found == 0 {
+        return Ok(true);
+    }
     patience.moved();
     had.had_message = true;
     // What takes long is answered one by one: a client waits for a next answer, not for the last.
-    let at_once = if setting.handler.takes_long() { 1 } else { messages.len() };
-    for messages in messages.parts(at_once) {
-        outcomes.clear();
-        output.clear();
-        setting.handler.handle(messages, peer, outcomes).await;
-        outcomes.complete(messages.len());
-        let handled_before = had.messages;
-        for (outcome, times) in outcomes.drain() {
-            let before = output.len();
-            let answered = encode(setting, peer, outcome, output);
-            match answered {
-                Answered::Handled => had.messages += times as u64,
-                Answered::PutOff(reason) => {
+    let at_once = if setting.handler.takes_long() { 1 } else { found };
+    let mut answers = Answers::default();
+    for start in (0..found).step_by(at_once) {
+        let part = start..found.min(start + at_once);
+        if let Some((messages, outcomes, _)) = inbox.part(part.clone()) {
+            outcomes.clear();
+            setting.handler.handle(messages, peer, outcomes).await;
+            outcomes.complete(part.len());
+        }
+        while let Some((_, outcomes, output)) = inbox.part(part.clone()) {
+            let then = answers.fill(setting, peer, outcomes, output);
+            send(setting, stream, output).await?;
+            had.messages += answers.handled as u64;
+            if setting.observer.is_some() {
+                // In a box, as all that seldom is.
+                Box::pin(tell(setting, peer, &answers)).await;
+            }
+            answers.handled = 0;
+            answers.refused.clear();
+            match then {
+                Then::More => {}
+                Then::GoOn => break,
+                Then::End(reason) => {
                     had.trouble = Some(reason);
-                    send(setting, stream, output).await?;
-                    tell_handled(setting, peer, had.messages - handled_before).await;
                     return Ok(false);
                 }
-                Answered::Refused(reason) => {
-                    for _ in 0..times {
-                        setting.tell(Observed::Refused(peer, &reason)).await;
-                    }
-                }
-            }
-            let size = output.len() - before;
-            let mut left = times - 1;
-            loop {
-                left -= repeat_last(output, size, left);
-                if left == 0 {
-                    break;
-                }
-                send(setting, stream, output).await?;
-                keep_last(output, size);
-                left -= 1;
-            }
-            if output.len() >= MOST_ANSWERS {
-                send(setting, stream, output).await?;
-                output.clear();
             }
         }
-        send(setting, stream, output).await?;
-        tracing::debug!("{peer}: {} messages came", messages.len());
-        tell_handled(setting, peer, had.messages - handled_before).await;
     }
     Ok(true)
 }
 
-async fn tell_handled(setting: &Setting, peer: &Peer, messages: u64) {
-    if messages > 0 {
-        setting.tell(Observed::Acknowledged(peer, messages)).await;
+async fn tell(setting: &Setting, peer: &Peer, answers: &Answers) {
+    for reason in &answers.refused {
+        setting.tell(Observed::Refused(peer, reason)).await;
+    }
+    if answers.handled > 0 {
+        setting.tell(Observed::Acknowledged(peer, answers.handled as u64)).await;
     }
 }
 
