@@ -8,6 +8,8 @@ use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use crate::harness::{Finished, Launch, Program, expect_success, is_root, skip};
 
 const REFUSED: Option<i32> = Some(5);
@@ -98,6 +100,25 @@ fn rules_of_files_and_what_is_wrong_in_them() {
     let done = Launch::server(["0", "--allow-file", path]).start().wait();
     assert_eq!(done.status.code(), Some(2), "{}", done.stderr);
     assert!(done.stderr.contains("rules:2") && done.stderr.contains("10.0.0.0/8"), "{}", done.stderr);
+}
+
+#[test]
+fn files_are_read_anew_when_asked_and_mistakes_in_them_change_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rules");
+    fs::write(&file, "127.0.0.1\n").expect("written");
+    let server = server(&["127.0.0.1:0", "--deny-file", file.to_str().expect("a path")]);
+    let address = format!("127.0.0.1:{}", server.port());
+    assert_eq!(knock(&address).status.code(), REFUSED);
+    fs::write(&file, "no rule at all, this\n").expect("written");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_stderr("nothing was reloaded");
+    assert_eq!(knock(&address).status.code(), REFUSED);
+    fs::write(&file, "10.0.0.1\n").expect("written");
+    server.signal(Signal::SIGHUP);
+    // It takes effect once the file has been read.
+    while knock(&address).status.code() == REFUSED {}
+    let_in(&address);
 }
 
 #[test]
