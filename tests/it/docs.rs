@@ -44,6 +44,9 @@ documents! {
     guide_options_and_attributes: "docs/guide/05-options-and-attributes.md",
     guide_look_ups: "docs/guide/06-look-ups.md",
     guide_many_clients: "docs/guide/07-many-clients.md",
+    guide_limits_and_groups: "docs/guide/08-limits-and-groups.md",
+    guide_processes_and_threads: "docs/guide/09-processes-and-threads.md",
+    guide_security: "docs/guide/10-security.md",
 }
 
 fn root() -> &'static Path {
