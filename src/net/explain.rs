@@ -79,7 +79,7 @@ pub(super) fn failed_bind(error: Error, tried: Type) -> Error {
                 Some(holder) => format!("it is held by {holder}: end that, or {other}"),
                 None => format!(
                     "it is held by something that cannot be seen from here, or by a connection that has ended within the \
-                     last minute and ?reuseaddr=off forbids to share with: {other}"
+                     last minute and whose socket did not allow to share it (SO_REUSEADDR): {other}"
                 ),
             })
         }

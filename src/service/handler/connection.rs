@@ -23,6 +23,10 @@ use crate::service::{Conversation, Peer, Stop};
 /// still coming with a reset, and destroy what the peer has not read yet.
 pub(in crate::service) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How many bytes of a peer are read at the most after the server has ended the conversation: enough for a client that has sent a
+/// whole file by mistake to read why it was refused, before the kernel cuts it off.
+pub(in crate::service) const CLOSE_DISCARD: usize = 16 * 1024 * 1024;
+
 /// What a server does with connections: everything between accepting one and its end.
 pub trait ConnectionHandler: Send + Sync {
     /// Has the conversation, closes the connection in order ([`Terms::close`]), and says what it was.

@@ -14,7 +14,7 @@ mod reply;
 mod standard;
 
 pub use chat::Chat;
-pub(super) use connection::CLOSE_TIMEOUT;
+pub(super) use connection::{CLOSE_DISCARD, CLOSE_TIMEOUT};
 pub use connection::{ConnectionHandler, Terms};
 pub use display::{Display, Screen};
 pub use process::{Command, Exec, MAX_OUTPUT, MAX_PROCESSES, ProcessLimits, RUN_TIMEOUT, Run};

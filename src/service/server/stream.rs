@@ -13,12 +13,10 @@ use super::answer::{Answers, Then};
 use super::patience::{Late, Patience};
 use super::setting::{Setting, encode_text};
 use crate::net::{Stream, plain};
+use crate::service::handler::CLOSE_DISCARD;
 use crate::service::workspace::Inbox;
 use crate::service::{Conversation, Observed, Peer};
 use crate::wire;
-
-/// For how many bytes a peer is read after the server has ended the conversation.
-const CLOSE_DISCARD: usize = 64 * 1024;
 
 /// Serves one stream until the peer has ended it, something is wrong, or the server is to stop.
 pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer) -> Conversation {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, timeout};
 
-use super::{BoxFuture, CLOSE_TIMEOUT, ConnectionHandler, Terms};
+use super::{BoxFuture, CLOSE_DISCARD, CLOSE_TIMEOUT, ConnectionHandler, Terms};
 use crate::net::{Addr, Connection, plain};
 use crate::service::alarm::Alarm;
 use crate::service::workspace::Inbox;
@@ -28,9 +28,6 @@ use room::{Room, Unread};
 
 /// How long a speaker waits for a member that has too much unread, which is then put out.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
-
-/// For how many bytes a client is read after it was told that it is out.
-const CLOSE_DISCARD: usize = 64 * 1024;
 
 /// A buffer for what is to be written that is larger is not kept by a member to whom nothing is said.
 const SMALL: usize = 4 * 1024;

@@ -19,15 +19,12 @@ use super::environment::{self, Carrier};
 use super::errors::Diagnostics;
 use super::{Command, ProcessLimits};
 use crate::net::{Connection, Socket, plain};
-use crate::service::handler::{BoxFuture, CLOSE_TIMEOUT, ConnectionHandler, Terms};
+use crate::service::handler::{BoxFuture, CLOSE_DISCARD, CLOSE_TIMEOUT, ConnectionHandler, Terms};
 use crate::service::{Conversation, Peer};
 
 /// How long a program may go on once the server is to stop and it has been given the end of its input. It is less than the
 /// server's own patience ([`DRAIN_TIMEOUT`](crate::service::DRAIN_TIMEOUT)), so that there is time to end it in order.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// For how many bytes a peer is read after the program has ended.
-const CLOSE_DISCARD: usize = 64 * 1024;
 
 /// Runs a program for each connection, with the socket as its standard input and output.
 ///

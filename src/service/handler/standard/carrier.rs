@@ -11,11 +11,8 @@ use tokio::time::timeout;
 
 use crate::net::Connection;
 use crate::service::READ_SIZE;
-use crate::service::handler::Terms;
 use crate::service::handler::buffer::BUFFER;
-
-/// For how many bytes a peer is read after the service has ended the conversation.
-const CLOSE_DISCARD: usize = 64 * 1024;
+use crate::service::handler::{CLOSE_DISCARD, Terms};
 
 /// Whose wish it was that a conversation is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
