@@ -33,7 +33,7 @@ pub(super) fn measure(target: &Target, plan: &Plan) -> Result<Idle> {
     let first = target.open_one_of_many(plan.timeout, 0)?;
     let message = first.message(plan.size);
     first.greet(&message, &mut buffer)?;
-    let before = plan.pid.map(Memory::of).transpose()?;
+    let before = plan.pid.map(Memory::settled).transpose()?;
     let start = Instant::now();
     let mut held = Vec::with_capacity(plan.idle_connections);
     for number in 0..plan.idle_connections {

@@ -4,9 +4,15 @@
 
 use std::collections::HashSet;
 
+use std::time::Duration;
+
 use procfs::process::{Process, all_processes};
 
 use crate::net::Error;
+
+/// How long between two looks at the processes of a server, and how many looks are taken at the most.
+const LOOK: Duration = Duration::from_millis(50);
+const LOOKS: usize = 20;
 
 /// What a server's processes use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,6 +24,23 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// What a process and its descendants use, once no more of them come or go: those of earlier connections may still be ending.
+    ///
+    /// # Errors
+    /// As for [`Memory::of`].
+    pub fn settled(pid: u32) -> Result<Self, Error> {
+        let mut last = Self::of(pid)?;
+        for _ in 0..LOOKS {
+            std::thread::sleep(LOOK);
+            let now = Self::of(pid)?;
+            if now.processes == last.processes {
+                return Ok(now);
+            }
+            last = now;
+        }
+        Ok(last)
+    }
+
     /// What a process and its descendants use now.
     ///
     /// # Errors
