@@ -3,7 +3,6 @@
 //! Apart from the part that asks: a server may be one process or one for each connection, and both are to be told alike.
 
 use std::collections::HashSet;
-
 use std::time::Duration;
 
 use procfs::process::{Process, all_processes};
