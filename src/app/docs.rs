@@ -5,7 +5,7 @@ use std::io;
 use anyhow::Context;
 
 use super::args::{CompletionsArgs, ManArgs, definition};
-use super::{Exit, Program, screen};
+use super::{Exit, Program, man, screen};
 
 const PROGRAMS: [(Program, &str); 3] =
     [(Program::Wilco, "wilco"), (Program::Server, "server"), (Program::Client, "client")];
@@ -24,11 +24,22 @@ pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<Exit> {
 pub(super) fn man(args: &ManArgs) -> anyhow::Result<Exit> {
     let write = || -> io::Result<()> {
         std::fs::create_dir_all(&args.directory)?;
-        for (program, _) in PROGRAMS {
-            clap_mangen::generate_to(definition(program).disable_help_subcommand(true), &args.directory)?;
+        let commands: Vec<_> =
+            PROGRAMS.into_iter().flat_map(|(program, _)| with_subcommands(definition(program))).collect();
+        let pages: Vec<_> = commands.iter().map(man::name).collect();
+        for (command, name) in commands.iter().zip(&pages) {
+            std::fs::write(args.directory.join(format!("{name}.1")), man::page(command, &pages)?)?;
         }
         Ok(())
     };
     write().with_context(|| format!("write the manual pages into {}", args.directory.display()))?;
     Ok(Exit::Done)
+}
+
+/// A command and all below it, each as it is when it is shown.
+fn with_subcommands(command: clap::Command) -> Vec<clap::Command> {
+    let mut command = command.disable_help_subcommand(true);
+    command.build();
+    let below: Vec<_> = command.get_subcommands().cloned().flat_map(with_subcommands).collect();
+    [vec![command], below].concat()
 }

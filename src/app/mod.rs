@@ -11,6 +11,7 @@ mod exit;
 mod inetd;
 mod json;
 mod lookup;
+mod man;
 mod privileges;
 mod probe;
 mod programs;

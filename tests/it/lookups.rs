@@ -68,8 +68,20 @@ fn manual_pages_are_written() {
         let text = std::fs::read_to_string(pages.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
         assert!(text.starts_with(".ie") || text.contains(".TH"), "{page}");
     }
-    let client = std::fs::read_to_string(pages.join("client.1")).expect("a page");
-    assert!(client.contains("4  sent but not acknowledged in time"), "the exit statuses are in the manual");
+    let page = |name: &str| std::fs::read_to_string(pages.join(name)).expect("a page");
+    let headings = |page: &str| -> Vec<String> {
+        let heading = |line: &str| line.strip_prefix(".SH ").map(|heading| heading.trim_matches('"').to_owned());
+        page.lines().filter_map(heading).collect()
+    };
+    let client = page("client.1");
+    let sections = "NAME, SYNOPSIS, DESCRIPTION, ARGUMENTS, OPTIONS, EXAMPLES, EXIT STATUS, ENVIRONMENT, SEE ALSO";
+    assert_eq!(headings(&client).join(", "), sections);
+    for part in ["\\fB4\\fR\nsent but not acknowledged in time", ".SS \"Common options\"", "WILCO_TIMEOUT", "server(1)"]
+    {
+        assert!(client.replace("\\-", "-").contains(part), "{part:?} is not in\n{client}");
+    }
+    let sections = "NAME, SYNOPSIS, DESCRIPTION, OPTIONS, SUBCOMMANDS, EXIT STATUS, SEE ALSO";
+    assert_eq!(headings(&page("wilco.1")).join(", "), sections);
 }
 
 #[test]

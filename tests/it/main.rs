@@ -14,6 +14,7 @@ mod fixtures;
 mod framing;
 mod hosts;
 mod inetd;
+mod interop;
 mod layers;
 mod library;
 mod lookups;

@@ -7,7 +7,11 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
-use crate::harness::{Launch, Program, expect_error, expect_success};
+use crate::harness::{Finished, Launch, Program, expect_error, expect_success};
+
+const MUCH: usize = 10_000_000;
+/// What a peer reads that does not read everything.
+const PART: usize = 150_000;
 
 /// A server of the test's own for one connection; gives its port.
 fn peer(behaviour: impl FnOnce(TcpStream) + Send + 'static) -> (String, JoinHandle<()>) {
@@ -76,6 +80,98 @@ fn one_that_reads_nothing_and_ends_is_4() {
         let done = client(&port, &["-m", "hello"]).finish();
         expect_error(&done, 4, &["not acknowledged"]);
     }
+}
+
+/// A client whose input is this many bytes, in lines of 100, from a file: the client decides how much of it is read.
+fn sends(bytes: usize, port: &str, options: &[&str]) -> Finished {
+    let directory = tempfile::tempdir().expect("make a temporary directory");
+    let line = format!("{}\n", "x".repeat(99));
+    std::fs::write(directory.path().join("input"), line.repeat(bytes / line.len())).expect("write the input");
+    let words = ["-c", "exec \"$0\" 127.0.0.1 \"$@\" < input", env!("CARGO_BIN_EXE_client"), port];
+    Launch::command("bash", words.iter().chain(options)).directory(directory.path()).no_input().start().wait()
+}
+
+/// How many messages an error says were acknowledged, and of how many.
+fn counts(done: &Finished) -> (u64, u64) {
+    let numbers = |text: &str| text.split(|letter: char| !letter.is_ascii_digit()).find_map(|word| word.parse().ok());
+    let (before, after) = done.stderr.split_once(" of ").unwrap_or_else(|| panic!("no counts: {}", done.report()));
+    (numbers(before).unwrap_or(0), numbers(after).unwrap_or_else(|| panic!("no count: {}", done.report())))
+}
+
+#[test]
+fn two_of_three_acknowledged_is_4() {
+    let three = ["-m", "one", "-m", "two", "-m", "three"];
+    for ends in ["end", "reset", "silence"] {
+        let (given_up, wait) = std::sync::mpsc::channel::<()>();
+        let (port, _serving) = peer(move |mut stream| {
+            (0..3).for_each(|_| read_line(&mut stream));
+            stream.write_all(b"ok\nok\n").expect("answer");
+            match ends {
+                "end" => {}
+                "reset" => reset(stream),
+                _ => drop(wait.recv()),
+            }
+        });
+        let options = three.iter().chain(&["--timeout", "300ms"]).copied().collect::<Vec<_>>();
+        let done = client(&port, &options).finish();
+        drop(given_up);
+        assert_eq!((done.status.code(), done.stdout.as_str()), (Some(4), "ok\nok\n"), "{ends}: {}", done.report());
+        assert!(done.stderr.contains("2 of 3 messages were acknowledged, up to number 2"), "{ends}: {}", done.report());
+    }
+}
+
+#[test]
+fn one_that_reads_a_part_of_ten_megabytes_is_4() {
+    // What it does when it has read 150 kB: goes, goes with a reset, ends its half and goes, ends its half and stays.
+    for ends in ["end", "reset", "half", "half and stay"] {
+        for framing in ["line", "whole"] {
+            let (given_up, wait) = std::sync::mpsc::channel::<()>();
+            let (port, _serving) = peer(move |mut stream| {
+                stream.read_exact(&mut vec![0; PART]).expect("read a part");
+                match ends {
+                    "end" => {}
+                    "reset" => reset(stream),
+                    _ => {
+                        stream.shutdown(Shutdown::Write).expect("end the half");
+                        if ends == "half and stay" {
+                            let _ = wait.recv();
+                        }
+                    }
+                }
+            });
+            let done = sends(MUCH, &port, &["--framing", framing, "--timeout", "500ms"]);
+            drop(given_up);
+            expect_error(&done, 4, &["acknowledged"]);
+            if framing == "line" {
+                let (acknowledged, sent) = counts(&done);
+                // Sent is what was written, of which no more than the buffers hold can be out.
+                assert!(acknowledged == 0 && (1..=MUCH / 100).contains(&usize::try_from(sent).unwrap_or(0)));
+            }
+        }
+    }
+}
+
+#[test]
+fn one_that_answers_a_part_of_ten_megabytes_is_4_and_the_count_is_right() {
+    let (port, _serving) = peer(|mut stream| {
+        for _ in 0..1000 {
+            read_line(&mut stream);
+        }
+        stream.write_all(&b"ok\n".repeat(1000)).expect("answer");
+    });
+    let done = sends(MUCH, &port, &[]);
+    assert_eq!(done.status.code(), Some(4), "{}", done.report());
+    assert_eq!(done.stdout, "ok\n".repeat(1000));
+    assert_eq!(counts(&done).0, 1000, "{}", done.report());
+}
+
+#[test]
+fn one_that_reads_everything_and_never_answers_is_4() {
+    let (port, _serving) = peer(|mut stream| {
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let done = client(&port, &["-m", "one", "-m", "two", "-m", "three", "--timeout", "300ms"]).finish();
+    expect_error(&done, 4, &["none of 3 messages was acknowledged"]);
 }
 
 #[test]

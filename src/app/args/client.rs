@@ -5,15 +5,25 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Common, Output, exit_statuses, value};
+use super::{Common, Output, examples_and_statuses, value};
 use crate::wire::Framing;
+
+const EXAMPLES: [(&str, &str); 7] = [
+    ("client cheerios 51717", "asks for a message, and sends it"),
+    ("client cheerios 51717 -m hello", "sends this one"),
+    ("seq 3 | client unix:box", "sends each line"),
+    ("client --wait=30s udp:cheerios:51717 -m hello", "waits until the server is there"),
+    ("client 'cheerios:51717?nodelay&keepalive=30s' -m hello", "sets socket options"),
+    ("client --framing whole cheerios 51717 < file", "sends a file, acknowledged as a whole"),
+    ("client --raw cheerios 80 < request", "sends and receives bytes, as nc does"),
+];
 
 /// Send messages and show their acknowledgements.
 ///
 /// On a terminal it asks for a message, sends it, shows the acknowledgement and ends. Otherwise each line of standard input is a
 /// message. The exit status is 0 only if every message was acknowledged.
 #[derive(Args, Debug)]
-#[command(after_long_help = exit_statuses())]
+#[command(after_long_help = examples_and_statuses(&EXAMPLES))]
 pub(in crate::app) struct ClientArgs {
     /// Where to connect: HOST PORT, or an address such as HOST:PORT, PORT, udp:HOST:PORT, unix:PATH, unix-dgram:@NAME,
     /// vsock:CID:PORT, exec:COMMAND; socket options follow, in quotes: 'db:5432?nodelay&keepalive=30s'. Of several, the first

@@ -105,11 +105,59 @@ pub(super) fn missing(program: Program) -> &'static str {
     }
 }
 
-fn exit_statuses() -> String {
-    let lines = Exit::ALL.iter().map(|(_, number, meaning)| format!("  {number}  {meaning}\n"));
-    format!("Exit status:\n{}", lines.collect::<String>())
+/// The exit statuses, as the help and the manual end with them.
+pub(super) fn exit_statuses() -> String {
+    let numbers = Exit::ALL.map(|(_, number, meaning)| (number.to_string(), meaning));
+    list("Exit status", &numbers.each_ref().map(|(number, meaning)| (number.as_str(), *meaning)))
+}
+
+/// What stands after the help of a command: examples, each with what it does, and the exit statuses.
+fn examples_and_statuses(examples: &[(&str, &str)]) -> String {
+    format!("{}\n{}", list("Examples", examples), exit_statuses())
+}
+
+/// A list for the end of a help, in two columns; the manual makes a section of it.
+fn list(heading: &str, rows: &[(&str, &str)]) -> String {
+    let width = rows.iter().map(|(term, _)| term.len()).max().unwrap_or_default();
+    let lines = rows.iter().map(|(term, meaning)| format!("  {term:width$}  {meaning}\n"));
+    format!("{heading}:\n{}", lines.collect::<String>())
 }
 
 fn of_command<A: Args>(name: &'static str) -> clap::Command {
     A::augment_args(clap::Command::new(name).args_override_self(true).bin_name(name).version(env!("CARGO_PKG_VERSION")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_are_understood() {
+        let mut count = 0;
+        let mut wilco = definition(Program::Wilco);
+        wilco.build();
+        for command in wilco.get_subcommands() {
+            let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let Some((_, examples)) = help.split_once("Examples:\n") else { continue };
+            for line in examples.lines().take_while(|line| line.starts_with("  ")) {
+                let (example, meaning) = line.trim_start().split_once("  ").expect("two columns");
+                assert!(!meaning.trim().is_empty() && line.len() <= 100, "{line}");
+                for part in example.split(" | ").flat_map(|part| part.split(" && ")) {
+                    let words = shlex::split(part).expect("words");
+                    let words: Vec<_> =
+                        words.into_iter().take_while(|word| !["<", ">"].contains(&word.as_str())).collect();
+                    let program = match words[0].as_str() {
+                        "server" => Program::Server,
+                        "client" => Program::Client,
+                        "wilco" => Program::Wilco,
+                        _ => continue,
+                    };
+                    let parsed = definition(program).try_get_matches_from(&words);
+                    assert!(parsed.is_ok(), "{part}: {}", parsed.expect_err("a mistake"));
+                    count += 1;
+                }
+            }
+        }
+        assert!(count >= 15, "only {count} examples were found");
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Common, exit_statuses, value};
+use super::{Common, examples_and_statuses, value};
 
 /// What is said of each address, for the help.
 const STATES: &str = "\
@@ -19,9 +19,15 @@ The status is 0 if all are open (with --any, if one is), and else 3. Of a range 
 shown, and how many answer; -v shows all.
 ";
 
+const EXAMPLES: [(&str, &str); 3] = [
+    ("wilco probe cheerios 22 http 8000-8010", "asks about some ports"),
+    ("wilco probe --any a:5432 b:5432", "asks whether one of two is there"),
+    ("wilco probe --wait=30s db:5432 && client db 5432 -m hello", "waits for it"),
+];
+
 /// Is it there? Connects, sends nothing, closes in order, and says for each address whether something is there.
 #[derive(Args, Debug)]
-#[command(after_long_help = format!("{STATES}\n{}", exit_statuses()))]
+#[command(after_long_help = format!("{STATES}\n{}", examples_and_statuses(&EXAMPLES)))]
 pub(in crate::app) struct ProbeArgs {
     /// What to ask about: HOST and its ports, services and ranges of ports, as in cheerios 22 http 8000-8010; or addresses such
     /// as HOST:PORT, HOST:FIRST-LAST, PORT, unix:PATH, unix-seqpacket:@NAME, vsock:CID:PORT

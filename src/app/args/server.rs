@@ -5,10 +5,21 @@ use std::ffi::OsString;
 use clap::Args;
 
 use super::limits::{AccessArgs, LimitArgs};
-use super::{Common, Output, ProgramArgs, exit_statuses, value};
+use super::{Common, Output, ProgramArgs, examples_and_statuses, value};
 use crate::service::StandardService;
 use crate::wire::Framing;
 use crate::wire::plain::ACKNOWLEDGEMENT;
+
+const EXAMPLES: [(&str, &str); 8] = [
+    ("server 51717", "shows and acknowledges the messages of one client"),
+    ("server -k 51717 udp:51717 unix:box", "those of many, by several ways"),
+    ("server -k 51717 --allow 10.0.0.0/8 > received", "those of one network, into a file"),
+    ("server --framing whole 51717 > copy", "takes a file"),
+    ("server -k 51717 --run ./handle", "runs a program for each message"),
+    ("server -k 51717 --exec 'sort -r'", "runs one for each connection"),
+    ("server -k --service echo udp:51717", "returns what comes"),
+    ("server -k 80 --reply hello --user www-data", "does not stay root"),
+];
 
 /// Receive messages: display each and acknowledge it.
 ///
@@ -18,7 +29,7 @@ use crate::wire::plain::ACKNOWLEDGEMENT;
 /// it at once. SIGHUP has a server with -k read its files anew and go on, unless it was started at a terminal that has now
 /// gone; without -k it ends it.
 #[derive(Args, Debug)]
-#[command(after_long_help = exit_statuses())]
+#[command(after_long_help = examples_and_statuses(&EXAMPLES))]
 pub(in crate::app) struct ServerArgs {
     /// Where to listen: a PORT or SERVICE, HOST:PORT, udp:PORT, unix:PATH, unix-seqpacket:@NAME, vsock:PORT, fd:N, systemd;
     /// socket options follow, in quotes: '51717?rcvbuf=1M&ttl=9'. Port 0 takes a free one
