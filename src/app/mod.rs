@@ -23,6 +23,7 @@ mod runtime;
 mod sandbox;
 mod screen;
 mod server;
+mod stderr;
 mod stdio;
 mod supervisor;
 mod traffic;

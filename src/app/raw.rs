@@ -30,6 +30,7 @@ pub(super) async fn talk(
 ) -> anyhow::Result<Exit> {
     let (near, far) = (Stdio::open()?, Joined::from(connection));
     let config = config(&near, &far, idle_timeout);
+    let is_typed = near.is_typed();
     let started = Instant::now();
     let mut relay = Relay::new(near, far, config);
     let ending = tokio::select! {
@@ -40,7 +41,7 @@ pub(super) async fn talk(
     tracing::info!("sent {} bytes, received {} in {:.3?}", sent.written, received.read, started.elapsed());
     let (_, far) = relay.into_sides();
     let exit = match ending {
-        Ok(ending) => exit(ending)?,
+        Ok(ending) => exit(ending, is_typed)?,
         Err(signalled) => signalled,
     };
     // Closing with something unread would make a reset of the end, and destroy what the other side has not read yet.
@@ -62,7 +63,7 @@ fn config(near: &Stdio, far: &Joined, idle_timeout: Option<Duration>) -> RelayCo
     }
 }
 
-fn exit(mut ending: Ending) -> anyhow::Result<Exit> {
+fn exit(mut ending: Ending, is_typed: bool) -> anyhow::Result<Exit> {
     // A reader that has gone has seen enough.
     match std::mem::replace(&mut ending.back.1, End::Complete) {
         End::Unwritten(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -73,6 +74,8 @@ fn exit(mut ending: Ending) -> anyhow::Result<Exit> {
     }
     match std::mem::replace(&mut ending.forth.1, End::Complete) {
         End::Unread(error) => return Err(error).context("standard input"),
+        // A person sees that the other side has ended, and what was not typed yet is not missing.
+        End::Left if is_typed => {}
         other => ending.forth.1 = other,
     }
     ending.verdict()?;

@@ -3,7 +3,7 @@
 //! Apart from the commands, so that everything a user reads there looks alike, and nothing of a peer's reaches a terminal as it is.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::sync::OnceLock;
 
 use clap::error::{ContextKind, ErrorKind};
@@ -22,7 +22,7 @@ use crate::service::{self, Why};
 
 use super::json::Object;
 use super::screen::escaped;
-use super::{Exit, clock, prompt, screen};
+use super::{Exit, clock, prompt, screen, stderr};
 
 /// The longest line that is said, in characters: a peer's words may be in it.
 const MAX_LINE: usize = 2000;
@@ -68,9 +68,12 @@ pub(super) fn start(verbosity: Verbosity, json: bool) {
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
+    if verbosity.level <= 0 && !verbosity.trace {
+        stderr::limit_log();
+    }
     let calls = if verbosity.trace { LevelFilter::TRACE } else { LevelFilter::OFF };
     let targets = Targets::new().with_target(env!("CARGO_PKG_NAME"), most).with_target(trace::TARGET, calls);
-    let lines = tracing_subscriber::fmt::layer().event_format(Line).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer().event_format(Line).with_writer(|| stderr::Log);
     // It can have been set only by an embedding test; then that one stays.
     let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
 }
@@ -176,11 +179,12 @@ pub(super) fn usage(error: &clap::Error, missing: &str, synopsis: &str) -> Exit 
     let said: Vec<_> = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
     let unknown = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     let what = match error.kind() {
-        ErrorKind::MissingRequiredArgument if !missing.is_empty() => missing.to_owned(),
+        ErrorKind::MissingRequiredArgument if !missing.is_empty() && unknown.contains("ADDRESS") => missing.to_owned(),
         // As netcats have it.
         ErrorKind::UnknownArgument if ["-p", "-l"].contains(&unknown.as_str()) => {
             format!("there is no {unknown}: the port stands alone")
         }
+        ErrorKind::UnknownArgument if unknown == "-u" => "there is no -u: write udp:PORT or udp:HOST:PORT".to_owned(),
         _ => said.join("; ").replace(":; ", ": ").replace("tip: ", "").trim_start_matches("error: ").to_owned(),
     };
     // Of a command of `wilco` its own usage says more than that of all.
@@ -201,8 +205,8 @@ fn line(text: &str) {
 
 fn write_line(line: &str) {
     let before = if prompt::leave() { "\n" } else { "" };
-    // In one write, so that lines of different threads do not mix. If standard error is closed there is nowhere left to say so.
-    let _ = io::stderr().write_all(format!("{before}{line}\n").as_bytes());
+    // In one piece, so that lines of different threads do not mix.
+    stderr::say(&format!("{before}{line}\n"));
 }
 
 fn format() -> LogFormat {
@@ -214,13 +218,10 @@ fn object(level: &'static str, message: &str) -> Object {
     Object::default().with("time", clock::now()).with("level", level).with("message", capped(message))
 }
 
-/// Text as it may be written to standard error: one line, which a peer's words cannot make two of, not too long, and on a
-/// terminal nothing that it would obey.
+/// Text as it may be written to standard error: one line, which a peer's words cannot make two of, not too long, and nothing that
+/// a terminal would obey: what goes to a file is shown on one later.
 fn shown(text: &str) -> String {
     let text = capped(&text.replace('\n', " "));
-    if !io::stderr().is_terminal() {
-        return text;
-    }
     let mut safe = Vec::with_capacity(text.len());
     escaped(text.as_bytes(), &mut safe);
     String::from_utf8_lossy(&safe).into_owned()

@@ -4,7 +4,7 @@
 //! file, to a pipe whose reader may be slow or gone.
 
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -65,7 +65,7 @@ impl StandardOutput {
 
     async fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let output = self.output.lock().await;
-        if self.kind == Kind::File || (bytes.len() <= WRITABLE && is_writable(&output)) {
+        if self.kind == Kind::File || (bytes.len() <= WRITABLE && is_writable(output.as_fd(), PollTimeout::ZERO)) {
             return write_all(&output, bytes);
         }
         let (writer, owned) = (output.try_clone()?, bytes.to_vec());
@@ -136,10 +136,10 @@ pub(super) fn safe_json(value: &serde_json::Value) -> String {
     safe
 }
 
-fn is_writable(output: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok()
-        && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT))
+/// Whether something can be written without waiting, now or within a time.
+pub(super) fn is_writable(output: BorrowedFd<'_>, within: PollTimeout) -> bool {
+    let mut fds = [PollFd::new(output, PollFlags::POLLOUT)];
+    poll(&mut fds, within).is_ok() && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT))
 }
 
 fn write_all(output: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {

@@ -121,7 +121,7 @@ fn undelivered(sent: &u64, untaken: &Option<u64>, why: &Why) -> String {
     match (sent, untaken, why) {
         (0, ..) => format!("nothing was sent: {why}"),
         (sent, Some(untaken), _) => format!("of {sent} bytes {untaken} were not taken: {why}"),
-        (sent, None, Why::NoEnd(_)) => format!("{sent} bytes were sent, but {why}"),
+        (sent, None, Why::NoEnd(_) | Why::ClosedEarly) => format!("{sent} bytes were sent, but {why}"),
         (sent, None, _) => format!("{sent} bytes were sent, and not all of them may have been taken: {why}"),
     }
 }

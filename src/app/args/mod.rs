@@ -108,7 +108,9 @@ pub(super) fn missing(program: Program) -> &'static str {
 /// The exit statuses, as the help and the manual end with them.
 pub(super) fn exit_statuses() -> String {
     let numbers = Exit::ALL.map(|(_, number, meaning)| (number.to_string(), meaning));
-    list("Exit status", &numbers.each_ref().map(|(number, meaning)| (number.as_str(), *meaning)))
+    let mut rows = numbers.each_ref().map(|(number, meaning)| (number.as_str(), *meaning)).to_vec();
+    rows.push(("128+N", "ended by the signal N, once what was in hand was finished (as a shell tells it)"));
+    list("Exit status", &rows)
 }
 
 /// What stands after the help of a command: examples, each with what it does, and the exit statuses.

@@ -13,7 +13,7 @@ use super::value;
 #[group(id = "programs")]
 pub(in crate::app) struct ProgramArgs {
     /// Run COMMAND for each message: the message is its standard input (a line with its newline), its standard output the
-    /// answer (nothing: the acknowledgement). Exit status 0 acknowledges, 65 refuses the message for good, 75 and all others have it tried again;
+    /// answer (nothing: the acknowledgement). Exit status 0 acknowledges, 65 refuses the message for good, 75 and all others tell the client that it was not taken;
     /// with 65 and 75 the client is told the last line of standard error
     #[arg(long, value_name = "COMMAND", group = "program", conflicts_with = "reply", help_heading = "Programs")]
     pub(in crate::app) run: Option<String>,
@@ -25,7 +25,8 @@ pub(in crate::app) struct ProgramArgs {
     /// them, and nothing else is special
     #[arg(long, requires = "program", help_heading = "Programs")]
     pub(in crate::app) sh: bool,
-    /// How long a program may take; then it and all that it has started are ended. 0 is no limit [default: 1m for --run, 0
+    /// How long a program may take; then it is ended, and with it what it has started, unless that has made a session of
+    /// its own (setsid). 0 is no limit [default: 1m for --run, 0
     /// for --exec]
     #[arg(long, value_name = "TIME", requires = "program", value_parser = value::time, help_heading = "Programs")]
     pub(in crate::app) process_timeout: Option<Duration>,

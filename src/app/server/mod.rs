@@ -21,7 +21,7 @@ use super::traffic::Traffic;
 use super::{Exit, inetd, report};
 use running::Running;
 
-/// How many descriptors a server needs beside those of its clients: standard streams, listeners, the runtime, files that are
+/// How many descriptors a server keeps, where there are enough, beside those of its clients: standard streams, listeners, the runtime, files that are
 /// read anew.
 const OWN_FILES: usize = 64;
 
@@ -99,9 +99,9 @@ fn bounded(limits: Limits) -> Limits {
             return limits;
         }
     };
-    let most = files.saturating_sub(OWN_FILES).max(1);
+    let most = files.saturating_sub(OWN_FILES).max(files / 2).max(1);
     if limits.max_connections > most {
-        tracing::info!("at most {most} connections at once: the limit of open files is {files}");
+        tracing::info!("open files are limited to {files}, and connections therefore to {most}");
     }
     Limits { max_connections: limits.max_connections.min(most), ..limits }
 }

@@ -50,6 +50,7 @@ impl Ending {
             _ if !self.has_end => None,
             (End::Late(time), _) => Some(Why::Stalled(time)),
             (_, End::Late(time)) => Some(Why::NoEnd(time)),
+            (End::Left, _) => Some(Why::ClosedEarly),
             _ => None,
         }
     }
@@ -68,7 +69,14 @@ mod tests {
         let late = Duration::from_secs(7);
         let table = [
             (End::Complete, End::Complete, 10, 0, true, ""),
-            (End::Left, End::Complete, 10, 0, true, ""),
+            (
+                End::Left,
+                End::Complete,
+                10,
+                0,
+                true,
+                "10 bytes were sent, but the other side has closed the connection before the end of the input",
+            ),
             (End::Complete, End::Late(late), 10, 0, false, ""),
             (End::Complete, End::Unwritten(closed()), 10, 0, true, ""),
             (

@@ -28,7 +28,8 @@ pub const MAX_OUTPUT: usize = 1024 * 1024;
 /// What programs that are run for clients are held to. The default is for a program a message.
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessLimits {
-    /// How long one may take; then it is ended, with all that it has started. Default [`RUN_TIMEOUT`]; `None` is for ever.
+    /// How long one may take; then it is ended, with its whole process group: what it has started, unless
+    /// that has made a session of its own (setsid(2)). Default [`RUN_TIMEOUT`]; `None` is for ever.
     pub timeout: Option<Duration>,
     /// How many may run at once; for more, messages and connections wait. Default [`MAX_PROCESSES`]; 0 is no limit.
     pub processes: usize,
