@@ -155,7 +155,7 @@ impl<'a> Talk<'a> {
             if let Poll::Ready(ended) = self.poll_say(cx) {
                 return Poll::Ready(ended);
             }
-            stopping |= stopped.as_mut().poll(cx).is_ready();
+            stopping = stopping || stopped.as_mut().poll(cx).is_ready();
             if stopping && self.patience.is_none() && self.out.is_empty() && !self.input.has_input() {
                 return Poll::Ready(Ok(Ending::Stopped));
             }
