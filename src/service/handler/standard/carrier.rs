@@ -39,10 +39,9 @@ pub(super) fn poll_read(
             Poll::Ready(Ok(buffer.filled().len()))
         }
         Connection::Packets(packets) => {
-            let read = ready!(packets.socket().poll_recv(cx, buffer))?;
-            // It may have been longer, and its end be lost.
-            let cut = || io::Error::new(io::ErrorKind::InvalidData, format!("a packet of {BUFFER} bytes or more"));
-            Poll::Ready(if read == buffer.len() { Err(cut()) } else { Ok(read) })
+            let packet = ready!(packets.poll_recv(cx, buffer))?;
+            let cut = || io::Error::new(io::ErrorKind::InvalidData, format!("a packet of more than {BUFFER} bytes"));
+            Poll::Ready(if packet.is_cut() { Err(cut()) } else { Ok(packet.length) })
         }
     }
 }
