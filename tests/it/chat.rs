@@ -193,6 +193,23 @@ fn netcats_chat_with_our_client_over_every_kind_of_connection() {
 }
 
 #[test]
+fn what_is_too_long_for_a_packet_puts_nobody_out() {
+    let directory = tempfile::tempdir().expect("make a temporary directory");
+    let path = directory.path().join("s").display().to_string();
+    let server = Launch::server(["--chat", "127.0.0.1:0", &format!("unix-seqpacket:{path}")]).start();
+    let mut speaker = Guest::new(&server.port());
+    let mut listener = Launch::client(["--raw", &format!("unix-seqpacket:{path}")]).start();
+    listener.wait_for_stdout("already connected");
+    // Each of these is shown as four.
+    speaker.say([&[1; 60_000][..], b"\nhello\n"].concat());
+    listener.wait_for_stdout("<announce> 240009 bytes were said");
+    listener.wait_for_stdout("<user1> hello");
+    listener.close_stdin();
+    expect_success(&listener.wait());
+    drop(server);
+}
+
+#[test]
 fn a_person_chats_at_the_prompt() {
     let (_server, port) = server();
     let mut other = Guest::new(&port);

@@ -201,7 +201,13 @@ impl<'a> Talk<'a> {
             Input::Lines { stream, .. } => ready!(Pin::new(stream).poll_write(cx, rest))?,
             Input::Packets { packets, .. } => {
                 let (packet, length) = first_packet(rest);
-                ready!(packets.poll_send(cx, &packet))?;
+                match ready!(packets.poll_send(cx, &packet)) {
+                    // What is said over a stream can be more than one packet takes: that is not the fault of who hears it.
+                    Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                        ready!(packets.poll_send(cx, too_long(packet.len()).as_bytes()))?;
+                    }
+                    sent => sent?,
+                }
                 length
             }
         };
@@ -286,6 +292,11 @@ impl<'a> Talk<'a> {
         }
         Ok(())
     }
+}
+
+/// What a member is told instead of something that was said and is too long for its packets.
+fn too_long(bytes: usize) -> String {
+    format!("<announce> {bytes} bytes were said, which are too many for one packet.\n")
 }
 
 /// The first of the packets that wait, with a newline behind it for whoever shows it, and how many bytes it has among them.
