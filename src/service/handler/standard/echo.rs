@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
 
-use super::carrier::{End, has_input, poll_read, poll_write, reads_nothing};
+use super::carrier::{End, has_input, poll_read, poll_write};
 use crate::net::Connection;
 use crate::service::Conversation;
 use crate::service::alarm::Alarm;
@@ -135,7 +135,7 @@ impl Clock {
             tracing::info!("nothing came for {:?}", limit.unwrap_or_default());
             Ok(End::Ours)
         } else {
-            Err(reads_nothing())
+            Err(Terms::reads_nothing())
         })
     }
 }
