@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::Mode;
 use nix::unistd::{Group, Pid, User};
 
 use crate::harness::{
@@ -323,32 +322,6 @@ fn sighup_has_a_server_for_many_reload_and_go_on() {
     server.signal(Signal::SIGHUP);
     server.wait_for_stderr("reloaded");
     expect_service(&name);
-}
-
-#[test]
-fn a_reload_that_takes_long_holds_up_neither_another_nor_the_end() {
-    let directory = tempfile::tempdir().expect("make a temporary directory");
-    let rules = directory.path().join("rules");
-    let write_rules = || fs::write(&rules, "any\n").expect("write the rules");
-    write_rules();
-    let server = Launch::server(["0", "-k", "--allow-file", &rules.display().to_string()]).start();
-    server.listening();
-    let hold_up = || {
-        fs::remove_file(&rules).expect("remove the rules");
-        nix::unistd::mkfifo(&rules, Mode::S_IRUSR | Mode::S_IWUSR).expect("make a pipe");
-        server.signal(Signal::SIGHUP);
-        // This waits until the server has opened it, which then waits for its end.
-        fs::File::options().write(true).open(&rules).expect("open the pipe")
-    };
-    let first = hold_up();
-    fs::remove_file(&rules).expect("remove the pipe");
-    write_rules();
-    server.signal(Signal::SIGHUP);
-    server.wait_for_stderr("reloaded");
-    let second = hold_up();
-    server.signal(Signal::SIGTERM);
-    expect_signal(&server.wait(), Signal::SIGTERM);
-    drop((first, second));
 }
 
 #[test]
