@@ -31,15 +31,17 @@ impl Account {
     pub(super) fn of(user: &str, group: Option<&str>) -> Result<Self> {
         let known = known_user(user)?;
         let group = group.map(group_number).transpose()?.map(Gid::from_raw);
-        match (known, group, user.parse()) {
+        match (known, group, number("user", user)?) {
             (Some(known), group, _) => {
                 let name = CString::new(known.name).ok();
                 Ok(Self { name, user: known.uid, group: group.unwrap_or(known.gid), home: Some(known.dir) })
             }
-            (None, Some(group), Ok(number)) => Ok(Self { name: None, user: Uid::from_raw(number), group, home: None }),
-            (None, None, Ok::<u32, _>(_)) => Err(Error::usage(format!("the user with the number {user} has no group"))
+            (None, Some(group), Some(number)) => {
+                Ok(Self { name: None, user: Uid::from_raw(number), group, home: None })
+            }
+            (None, None, Some(_)) => Err(Error::usage(format!("the user with the number {user} has no group"))
                 .hinting("the system knows no user of that number: say which group with --group")),
-            (None, _, Err(_)) => Err(unknown("user", user, "passwd")),
+            (None, _, None) => Err(unknown("user", user, "passwd")),
         }
     }
 
@@ -47,7 +49,7 @@ impl Account {
     pub(super) fn command(&self, command: Command) -> Command {
         match (&self.name, &self.home) {
             (Some(name), Some(home)) => command.of_user(&name.to_string_lossy(), home),
-            _ => command,
+            _ => command.of_unknown_user(),
         }
     }
 
@@ -111,15 +113,15 @@ impl std::fmt::Display for Account {
 
 /// The number of a user, given by name or number.
 pub(super) fn user_number(user: &str) -> Result<u32> {
-    match user.parse() {
-        Ok(number) => Ok(number),
-        Err(_) => known_user(user)?.map(|known| known.uid.as_raw()).ok_or_else(|| unknown("user", user, "passwd")),
+    match number("user", user)? {
+        Some(number) => Ok(number),
+        None => known_user(user)?.map(|known| known.uid.as_raw()).ok_or_else(|| unknown("user", user, "passwd")),
     }
 }
 
 /// The number of a group, given by name or number.
 pub(super) fn group_number(group: &str) -> Result<u32> {
-    if let Ok(number) = group.parse() {
+    if let Some(number) = number("group", group)? {
         return Ok(number);
     }
     let known = Group::from_name(group).map_err(|errno| Error::system("look up the group", errno.into()).on(group))?;
@@ -146,6 +148,15 @@ pub(super) fn check_programs_as_root(allowed: ProgramsAsRoot, account: Option<&A
         .hinting("have them run as somebody else with --user NAME, or say --allow-root"))
 }
 
+/// What is a number and no name. The last one is nobody's: to the system it means that nothing is to be changed (chown(2), setresuid(2)).
+fn number(what: &str, text: &str) -> Result<Option<u32>> {
+    match text.parse() {
+        Ok(u32::MAX) => Err(Error::usage(format!("{text} is the number of no {what}"))
+            .hinting("to the system it means that nothing is to be changed")),
+        number => Ok(number.ok()),
+    }
+}
+
 fn known_user(user: &str) -> Result<Option<User>> {
     let known = match user.parse() {
         Ok(number) => User::from_uid(Uid::from_raw(number)),
@@ -169,6 +180,9 @@ mod tests {
         assert_eq!(user_number("4242").expect("any number"), 4242);
         assert_eq!(group_number("root").expect("a group"), 0);
         assert_eq!(group_number("4242").expect("any number"), 4242);
+        for number in [user_number, group_number] {
+            assert!(number("4294967295").expect_err("nobody's").to_string().contains("4294967295"));
+        }
         for error in [user_number("no such user").expect_err("unknown"), group_number("-1").expect_err("unknown")] {
             assert!(error.hint().is_some_and(|hint| hint.contains("getent")), "{error:?}");
         }
@@ -186,6 +200,7 @@ mod tests {
             Account::of("4242424", None).expect_err("no group").hint().is_some_and(|hint| hint.contains("--group"))
         );
         assert!(Account::of("no such user", Some("7")).is_err());
+        assert!(Account::of("4294967295", Some("7")).is_err());
     }
 
     #[test]

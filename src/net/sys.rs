@@ -35,7 +35,7 @@ impl Watched {
     /// The registration with the runtime that this is called in.
     pub(crate) fn io(&self) -> io::Result<&AsyncFd<c_int>> {
         let registered = self.io.get_or_init(|| {
-            let interest = Interest::READABLE | Interest::WRITABLE | Interest::ERROR;
+            let interest = Interest::READABLE | Interest::WRITABLE | Interest::ERROR | Interest::PRIORITY;
             // SAFETY: the descriptor is that of `socket`, which is never given away, stays the same, and is closed only
             // after `io` is dropped.
             let io = unsafe { AsyncFd::register_with_interest(self.socket.as_raw_fd(), interest) };

@@ -9,8 +9,9 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 
-use crate::harness::{Finished, Launch, Program, expect_success, is_root, skip};
+use crate::harness::{Finished, Launch, Program, expect_signal, expect_success, is_root, skip};
 
 const REFUSED: Option<i32> = Some(5);
 const NOT_NOW: Option<i32> = Some(4);
@@ -207,4 +208,30 @@ fn datagrams_pass_the_same_door() {
     let done = Launch::client([&name, "-m", &long]).start().wait();
     assert_eq!(done.status.code(), NOT_NOW, "{}", done.stderr);
     assert!(done.stderr.contains("too fast"), "{}", done.stderr);
+}
+
+#[test]
+fn a_reload_that_takes_long_holds_up_neither_another_nor_the_end() {
+    let directory = tempfile::tempdir().expect("make a temporary directory");
+    let rules = directory.path().join("rules");
+    let write_rules = || fs::write(&rules, "any\n").expect("write the rules");
+    write_rules();
+    let server = Launch::server(["0", "-k", "--allow-file", &rules.display().to_string()]).start();
+    server.listening();
+    let hold_up = || {
+        fs::remove_file(&rules).expect("remove the rules");
+        nix::unistd::mkfifo(&rules, Mode::S_IRUSR | Mode::S_IWUSR).expect("make a pipe");
+        server.signal(Signal::SIGHUP);
+        // This waits until the server has opened it, which then waits for its end.
+        fs::File::options().write(true).open(&rules).expect("open the pipe")
+    };
+    let first = hold_up();
+    fs::remove_file(&rules).expect("remove the pipe");
+    write_rules();
+    server.signal(Signal::SIGHUP);
+    server.wait_for_stderr("reloaded");
+    let second = hold_up();
+    server.signal(Signal::SIGTERM);
+    expect_signal(&server.wait(), Signal::SIGTERM);
+    drop((first, second));
 }

@@ -135,6 +135,27 @@ fn a_client_that_does_not_read_is_put_out_and_holds_nobody_up() {
 }
 
 #[test]
+fn who_reads_slowly_is_sent_the_rest_at_a_stop() {
+    let (server, port) = server();
+    let mut slow = Guest::with_room(&port, Some(4096));
+    let mut speaker = Guest::new(&port);
+    slow.expect_start("<announce> ");
+    // More than fits on the way, so that the server still has some when it is to stop.
+    let line = format!("{}\n", "x".repeat(1000));
+    speaker.reader.get_mut().set_write_timeout(Some(Duration::from_millis(200))).expect("set a time-out");
+    let said = (0..20_000).take_while(|_| speaker.reader.get_mut().write_all(line.as_bytes()).is_ok()).count();
+    assert!((1..20_000).contains(&said), "{said}");
+    server.signal(Signal::SIGTERM);
+    let mut got = String::new();
+    slow.reader.read_to_string(&mut got).expect("read to the end");
+    assert!(got.ends_with("xxx\n") && got.lines().all(|line| line.starts_with("<user2> x")), "whole lines");
+    drop(speaker);
+    let done = server.wait();
+    expect_signal(&done, Signal::SIGTERM);
+    assert!(!done.stderr.contains("panicked"), "{}", done.stderr);
+}
+
+#[test]
 fn netcats_chat_with_our_client_over_every_kind_of_connection() {
     let directory = tempfile::tempdir().expect("make a temporary directory");
     let path = directory.path().join("chat").display().to_string();
@@ -169,6 +190,23 @@ fn netcats_chat_with_our_client_over_every_kind_of_connection() {
     expect_success(&clients.pop().expect("our client").finish());
     server.signal(Signal::SIGTERM);
     expect_signal(&server.wait(), Signal::SIGTERM);
+}
+
+#[test]
+fn what_is_too_long_for_a_packet_puts_nobody_out() {
+    let directory = tempfile::tempdir().expect("make a temporary directory");
+    let path = directory.path().join("s").display().to_string();
+    let server = Launch::server(["--chat", "127.0.0.1:0", &format!("unix-seqpacket:{path}")]).start();
+    let mut speaker = Guest::new(&server.port());
+    let mut listener = Launch::client(["--raw", &format!("unix-seqpacket:{path}")]).start();
+    listener.wait_for_stdout("already connected");
+    // Each of these is shown as four.
+    speaker.say([&[1; 60_000][..], b"\nhello\n"].concat());
+    listener.wait_for_stdout("<announce> 240009 bytes were said");
+    listener.wait_for_stdout("<user1> hello");
+    listener.close_stdin();
+    expect_success(&listener.wait());
+    drop(server);
 }
 
 #[test]

@@ -199,6 +199,21 @@ fn the_traffic_in_hexadecimal() {
 }
 
 #[test]
+fn packets_are_seen_both_ways_whatever_is_done_with_them() {
+    let directory = tempfile::tempdir().expect("make a temporary directory");
+    for (number, service) in [&["--service", "echo", "-k"][..], &["--chat"], &["-k"]].into_iter().enumerate() {
+        let address = format!("unix-seqpacket:{}", directory.path().join(number.to_string()).display());
+        let server = Launch::server([&["--hex", &address], service].concat()).start();
+        let mut client = Launch::client(["--raw", &server.listening()]).start();
+        client.send("hello");
+        let shown = server.wait_for_stderr("< ");
+        assert!(shown.contains("#1 length=5 from=0 to=4"), "{service:?}: {shown}");
+        server.wait_for_stderr("> ");
+        client.finish();
+    }
+}
+
+#[test]
 fn raw_bytes_are_seen_too_and_are_no_events() {
     let mut raw = Launch::client(["--raw", "--hex", "exec:cat"]).start();
     raw.send("hello");

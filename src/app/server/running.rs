@@ -1,7 +1,9 @@
 //! `Running`: a server that serves, and all that watches over it: signals, the supervisor, standard output.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -48,12 +50,15 @@ impl Running {
                 _ = screen.failed() => end.set(Exit::Failed),
             }
         }));
+        let mut reloading: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
         let served = loop {
             tokio::select! {
                 served = &mut serving => break served?,
+                () = reloaded(&mut reloading) => reloading = None,
                 () = watchdog.is_due() => self.supervisor.alive(),
                 request = signals.next() => match (request, signalled.take()) {
                     (Request::End(exit), Some(signalled)) => {
+                        reloading = None;
                         self.supervisor.stopping();
                         end.set(exit);
                         // It has ended by itself just now, then.
@@ -62,7 +67,8 @@ impl Running {
                     (Request::End(exit), None) => return Ok(exit),
                     (Request::Reload, Some(not_signalled)) => {
                         signalled = Some(not_signalled);
-                        self.reload().await;
+                        // One that was not over has read what is out of date.
+                        reloading = Some(Box::pin(self.reload()));
                     }
                     // What is about to end needs nothing new.
                     (Request::Reload, None) => {}
@@ -114,6 +120,14 @@ impl Running {
             }
         }
         self.supervisor.reloaded();
+    }
+}
+
+/// Waits until what is read anew has been read. A file or a look-up that takes long holds up neither signals nor the supervisor.
+async fn reloaded(reloading: &mut Option<Pin<Box<dyn Future<Output = ()> + '_>>>) {
+    match reloading {
+        Some(reloading) => reloading.await,
+        None => std::future::pending().await,
     }
 }
 

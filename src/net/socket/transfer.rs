@@ -22,13 +22,18 @@ impl Socket {
     /// As recv(2) has them: a reset by the peer, a refusal that came back for a datagram.
     pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let received = loop {
-            let mut ready = ready!(self.inner.io()?.poll_read_ready(cx))?;
+            let io = self.inner.io()?;
+            let mut ready = ready!(io.poll_read_ready(cx))?;
             match ready.try_io(|_| uninterrupted(|| self.raw().read(buffer))) {
                 Ok(received) => {
                     // What TCP had is taken, and the kernel will tell of more (epoll(7), question 9): asking would cost a call.
+                    // Yet a read ends before urgent data, whatever is behind it (tcp(7)).
                     let is_inet = matches!(self.domain, Domain::IPV4 | Domain::IPV6);
                     if is_inet && received.as_ref().is_ok_and(|length| (1..buffer.len()).contains(length)) {
-                        ready.clear_ready();
+                        let has_been_urgent = io.try_io(Interest::PRIORITY, |_| Ok(())).is_ok();
+                        if !has_been_urgent {
+                            ready.clear_ready();
+                        }
                     }
                     break received;
                 }
@@ -184,5 +189,36 @@ impl trace::Shown for Received {
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (length, from, _) = &self.0;
         write!(f, "{length} (from {from})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_behind_urgent_data_is_received_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let theirs = TcpStream::connect(listener.local_addr().expect("an address")).expect("connect");
+        let (ours, _) = listener.accept().expect("accept");
+        let ours = Socket::from_fd(OwnedFd::from(ours)).expect("a socket");
+        let theirs = socket2::SockRef::from(&theirs);
+        theirs.send(b"one").expect("send");
+        theirs.send_out_of_band(b"!").expect("send urgently");
+        theirs.send(b"two").expect("send");
+        let mut buffer = [0; 100];
+        for expected in [b"one", b"two"] {
+            // The kernel never joins what is before the urgent byte and what is behind it.
+            let received = timeout(Duration::from_secs(10), poll_fn(|cx| ours.poll_recv(cx, &mut buffer))).await;
+            let length = received.expect("there is more").expect("received");
+            assert_eq!(&buffer[..length], expected);
+        }
     }
 }

@@ -56,9 +56,13 @@ impl AccessRules {
         let allow = gathered(&self.allow, &self.allow_files).await?;
         let deny = gathered(&self.deny, &self.deny_files).await?;
         let known = Known::of(allow.iter().chain(&deny), self.names).await?;
-        let resolved = |rules: Vec<Placed>| rules.into_iter().map(|rule| known.resolve(rule)).collect::<Result<_>>();
-        let allow = has_allow.then(|| resolved(allow)).transpose()?;
-        Ok(Access::new(allow, resolved(deny)?))
+        blocking(move || {
+            let resolved =
+                |rules: Vec<Placed>| rules.into_iter().map(|rule| known.resolve(rule)).collect::<Result<_>>();
+            let allow = has_allow.then(|| resolved(allow)).transpose()?;
+            Ok(Access::new(allow, resolved(deny)?))
+        })
+        .await?
     }
 }
 
@@ -66,25 +70,27 @@ impl AccessRules {
 async fn gathered(rules: &[Rule], files: &[PathBuf]) -> Result<Vec<Placed>> {
     let mut all: Vec<Placed> = rules.iter().cloned().map(|rule| Placed { rule, place: None }).collect();
     for file in files {
-        let path = file.clone();
-        let read = blocking(move || read(&path)).await.and_then(|read| read.map_err(|e| Error::system("read", e)));
-        parse(file, &read.map_err(|error| error.on(file.display()))?, &mut all)?;
+        let file = file.clone();
+        // Many rules take a while to be understood, too: clients are served meanwhile.
+        all.append(&mut blocking(move || parse(&file, &read(&file)?)).await??);
     }
     Ok(all)
 }
 
-fn read(path: &Path) -> io::Result<String> {
+fn read(path: &Path) -> Result<String> {
+    let failed = |error| Error::system("read", error).on(path.display());
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_RULES_FILE + 1).read_to_end(&mut bytes)?;
+    File::open(path).and_then(|file| file.take(MAX_RULES_FILE + 1).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() as u64 > MAX_RULES_FILE {
-        return Err(io::Error::other(format!("the file is longer than {} MiB", MAX_RULES_FILE >> 20)));
+        return Err(failed(io::Error::other(format!("the file is longer than {} MiB", MAX_RULES_FILE >> 20))));
     }
     // What is not UTF-8 is no rule, and is told with its line.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn parse(file: &Path, text: &str, rules: &mut Vec<Placed>) -> Result<()> {
+fn parse(file: &Path, text: &str) -> Result<Vec<Placed>> {
     let file: Arc<Path> = file.into();
+    let mut rules = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let rule = line.split('#').next().unwrap_or_default().trim();
         if !rule.is_empty() {
@@ -93,7 +99,7 @@ fn parse(file: &Path, text: &str, rules: &mut Vec<Placed>) -> Result<()> {
             rules.push(Placed { rule, place: Some(place) });
         }
     }
-    Ok(())
+    Ok(rules)
 }
 
 /// Numbers by names; `None` for a name that there is not.

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 use crate::service::READ_SIZE;
 
-/// How large it is, in bytes. A packet of a connection must be shorter, or its end would be lost: Linux lets a sender have
+/// How large it is, in bytes. A packet of a connection must not be longer, or its end would be lost: Linux lets a sender have
 /// 208 KiB by default (socket(7), `wmem_default`).
 pub(super) const BUFFER: usize = 4 * READ_SIZE;
 

@@ -65,7 +65,7 @@ impl Terms {
                 Poll::Pending => {
                     // Only a peer that is slow costs a look at the clock.
                     due = due.or_else(|| Instant::now().checked_add(self.write_timeout?));
-                    alarm.poll(cx, due).map(|()| Err(reads_nothing()))
+                    alarm.poll(cx, due).map(|()| Err(Self::reads_nothing()))
                 }
             })
             .await?;
@@ -105,7 +105,7 @@ impl Terms {
     pub async fn written<T>(&self, write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         match self.write_timeout {
             None => write.await,
-            Some(limit) => timeout(limit, write).await.unwrap_or_else(|_| Err(reads_nothing())),
+            Some(limit) => timeout(limit, write).await.unwrap_or_else(|_| Err(Self::reads_nothing())),
         }
     }
 
@@ -124,8 +124,9 @@ impl Terms {
         let rest = async { while packets.recv(&mut scrap).await.is_ok_and(|packet| packet.sent > 0) {} };
         let _ = timeout(CLOSE_TIMEOUT, rest).await;
     }
-}
 
-fn reads_nothing() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")
+    /// What ends a conversation with a peer that takes nothing.
+    pub(in crate::service) fn reads_nothing() -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")
+    }
 }

@@ -18,8 +18,11 @@ use crate::wire::plain::not_now;
 /// How many datagrams of one peer may wait. More are answered with a word, and dropped.
 const WAITING: usize = 64;
 
-/// How many bytes may wait in all lanes together.
+/// How many bytes may be in all lanes together, those that are being handled included.
 const WAITING_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a datagram counts beside its bytes: its place in a lane, and the task of that. Senders cost as much as what they send.
+const OVERHEAD: usize = 2 * 1024;
 
 /// The lanes of one socket.
 pub(super) struct Lanes {
@@ -36,6 +39,7 @@ type Owned = Datagram<Box<[u8]>>;
 #[derive(Default)]
 struct Waiting {
     lanes: HashMap<Addr, VecDeque<Owned>>,
+    /// What all datagrams count that wait or are being handled.
     bytes: usize,
 }
 
@@ -51,7 +55,8 @@ enum Put {
 
 impl Waiting {
     fn put(&mut self, from: &Addr, datagram: Datagram<&[u8]>) -> Put {
-        if self.bytes + datagram.bytes.len() > WAITING_BYTES {
+        let counts = counts(&datagram);
+        if self.bytes + counts > WAITING_BYTES {
             return Put::Full;
         }
         let Datagram { bytes, packet, arrival } = datagram;
@@ -67,18 +72,21 @@ impl Waiting {
                 Put::First
             }
         };
-        self.bytes += bytes.len();
+        self.bytes += counts;
         put
     }
 
-    /// The next of a lane; none ends it.
+    /// The next of a lane; none ends it. It counts until it [was handled](Self::let_go).
     fn next(&mut self, from: &Addr) -> Option<Owned> {
         let next = self.lanes.get_mut(from).and_then(VecDeque::pop_front);
-        match &next {
-            Some(datagram) => self.bytes -= datagram.bytes.len(),
-            None => drop(self.lanes.remove(from)),
+        if next.is_none() {
+            self.lanes.remove(from);
         }
         next
+    }
+
+    fn let_go(&mut self, counted: usize) {
+        self.bytes -= counted;
     }
 }
 
@@ -120,27 +128,44 @@ impl Lanes {
     }
 }
 
+/// What a datagram counts.
+fn counts(datagram: &Datagram<impl AsRef<[u8]>>) -> usize {
+    datagram.bytes.as_ref().len() + OVERHEAD
+}
+
 /// Handles what waits of one peer.
 async fn lane(shared: Arc<Shared>, socket: Arc<PacketSocket>, waiting: Arc<Mutex<Waiting>>, peer: Peer) -> u64 {
     let (mut handled, mut outcomes) = (0, Outcomes::default());
-    let _closed = Closed { waiting: &waiting, from: &peer.addr };
-    loop {
-        let Some(datagram) = lock(&waiting).next(&peer.addr) else { return handled };
+    let mut lane = Lane { waiting: &waiting, from: &peer.addr, in_hand: 0 };
+    while let Some(datagram) = lane.next() {
         handled += u64::from(datagram.handle(&shared, &socket, &peer, &mut outcomes).await);
+    }
+    handled
+}
+
+/// A lane that is worked at. One whose handler has panicked is closed: its peer's next datagram begins another.
+struct Lane<'a> {
+    waiting: &'a Mutex<Waiting>,
+    from: &'a Addr,
+    /// What the datagram counts that is being handled.
+    in_hand: usize,
+}
+
+impl Lane<'_> {
+    fn next(&mut self) -> Option<Owned> {
+        let mut waiting = lock(self.waiting);
+        waiting.let_go(std::mem::take(&mut self.in_hand));
+        let next = waiting.next(self.from);
+        self.in_hand = next.as_ref().map_or(0, counts);
+        next
     }
 }
 
-/// Closes a lane whose handler has panicked: its peer's next datagram begins another.
-struct Closed<'a> {
-    waiting: &'a Mutex<Waiting>,
-    from: &'a Addr,
-}
-
-impl Drop for Closed<'_> {
+impl Drop for Lane<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let mut waiting = lock(self.waiting);
-            while waiting.next(self.from).is_some() {}
+        // Another lane of this peer may have begun where this one has come to its end.
+        while self.in_hand > 0 {
+            self.next();
         }
     }
 }
@@ -174,7 +199,9 @@ mod tests {
         assert_eq!(next(&mut waiting).as_deref(), Some(&b"two"[..]));
         assert_eq!(next(&mut waiting), None);
         assert_eq!(waiting.put(&peer(1), datagram(b"three")), Put::First);
-        assert_eq!(waiting.bytes, "other".len() + "three".len());
+        assert_eq!(waiting.bytes, "one two other three".len() - 3 + 4 * OVERHEAD);
+        waiting.let_go("one".len() + OVERHEAD);
+        assert_eq!(waiting.bytes, "two other three".len() - 2 + 3 * OVERHEAD);
     }
 
     #[test]
@@ -185,8 +212,27 @@ mod tests {
         }
         assert_eq!(waiting.put(&peer(1), datagram(b"x")), Put::Full);
         assert_eq!(waiting.put(&peer(2), datagram(b"x")), Put::First);
-        let large = vec![0; WAITING_BYTES - WAITING];
+        let large = vec![0; WAITING_BYTES - (WAITING + 1) * (1 + OVERHEAD) - OVERHEAD + 1];
         assert_eq!(waiting.put(&peer(3), datagram(&large)), Put::Full);
         assert_eq!(waiting.put(&peer(3), datagram(&large[1..])), Put::First);
+    }
+
+    #[test]
+    fn what_is_being_handled_counts_and_so_does_one_of_no_bytes() {
+        let waiting = Mutex::new(Waiting::default());
+        let peers: Vec<_> = (1..=u16::MAX).map(peer).collect();
+        let mut lanes = Vec::new();
+        for from in &peers {
+            if lock(&waiting).put(from, datagram(b"")) == Put::First {
+                let mut lane = Lane { waiting: &waiting, from, in_hand: 0 };
+                assert!(lane.next().is_some());
+                lanes.push(lane);
+            }
+        }
+        assert_eq!(lanes.len(), WAITING_BYTES / OVERHEAD);
+        // As where a handler panics.
+        drop(lanes);
+        let waiting = lock(&waiting);
+        assert_eq!((waiting.bytes, waiting.lanes.len()), (0, 0));
     }
 }

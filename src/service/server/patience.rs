@@ -57,6 +57,8 @@ impl Patience {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, held: usize) -> Poll<Late> {
         if std::mem::take(&mut self.moved) {
             self.last = Instant::now();
+            // What is held began after that message.
+            self.unfinished = None;
         }
         self.unfinished = match held {
             0 => None,
@@ -112,6 +114,17 @@ mod tests {
         assert_eq!(start.elapsed(), UNFINISHED_HINT);
         assert!(matches!(poll_fn(|cx| patience.poll(cx, 5)).await, Late::Idle(_)));
         assert_eq!(start.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_come_in_parts_are_nothing_to_be_told() {
+        let mut patience = patience(10);
+        for _ in 0..5 {
+            // Each read ends one message and begins another.
+            patience.moved();
+            assert!(poll_fn(|cx| Poll::Ready(patience.poll(cx, 5))).await.is_pending());
+            tokio::time::sleep(UNFINISHED_HINT / 2).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -72,12 +72,11 @@ impl Input {
             Self::Packets { packets, limit, held } => {
                 if held.is_none() {
                     let packet = ready!(with_input(|buffer| {
-                        let read = ready!(packets.socket().poll_recv(cx, buffer))?;
-                        // One that fills the buffer may have been longer.
-                        let most = (*limit).min(buffer.len() - 1);
-                        let packet =
-                            if read > most { Err(wire::Error::TooLong { limit: most }) } else { Ok(&buffer[..read]) };
-                        Poll::Ready(io::Result::Ok(packet.map(<[u8]>::to_vec)))
+                        let received = ready!(packets.poll_recv(cx, buffer))?;
+                        let most = (*limit).min(buffer.len());
+                        let is_too_long = received.sent > most;
+                        let packet = (!is_too_long).then(|| buffer[..received.length].to_vec());
+                        Poll::Ready(io::Result::Ok(packet.ok_or(wire::Error::TooLong { limit: most })))
                     }))?;
                     match packet {
                         Err(error) => return Poll::Ready(Ok(Heard::Wrong(error))),

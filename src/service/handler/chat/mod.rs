@@ -152,7 +152,7 @@ impl<'a> Talk<'a> {
             if let Poll::Ready(ended) = self.poll_say(cx) {
                 return Poll::Ready(ended);
             }
-            stopping |= stopped.as_mut().poll(cx).is_ready();
+            stopping = stopping || stopped.as_mut().poll(cx).is_ready();
             if stopping && self.patience.is_none() && self.out.is_empty() && !self.input.has_input() {
                 return Poll::Ready(Ok(Ending::Stopped));
             }
@@ -198,7 +198,13 @@ impl<'a> Talk<'a> {
             Input::Lines { stream, .. } => ready!(Pin::new(stream).poll_write(cx, rest))?,
             Input::Packets { packets, .. } => {
                 let (packet, length) = first_packet(rest);
-                ready!(packets.poll_send(cx, &packet))?;
+                match ready!(packets.poll_send(cx, &packet)) {
+                    // What is said over a stream can be more than one packet takes: that is not the fault of who hears it.
+                    Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                        ready!(packets.poll_send(cx, too_long(packet.len()).as_bytes()))?;
+                    }
+                    sent => sent?,
+                }
                 length
             }
         };
@@ -283,6 +289,11 @@ impl<'a> Talk<'a> {
         }
         Ok(())
     }
+}
+
+/// What a member is told instead of something that was said and is too long for its packets.
+fn too_long(bytes: usize) -> String {
+    format!("<announce> {bytes} bytes were said, which are too many for one packet.\n")
 }
 
 /// The first of the packets that wait, with a newline behind it for whoever shows it, and how many bytes it has among them.

@@ -17,6 +17,9 @@ const SHELL: &str = "/bin/sh";
 /// Where programs are looked for if the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// The variables that are about the user.
+const USER: [&str; 3] = ["HOME", "USER", "LOGNAME"];
+
 /// How many characters of a command are shown where it is spoken of.
 const SHOWN: usize = 40;
 
@@ -66,9 +69,16 @@ impl Command {
     /// The same with the home and the name of another user in its environment: for a process that becomes that user.
     #[must_use]
     pub fn of_user(mut self, name: &str, home: &Path) -> Self {
-        for (variable, value) in [("HOME", home.as_os_str()), ("USER", name.as_ref()), ("LOGNAME", name.as_ref())] {
+        for (variable, value) in USER.iter().zip([home.as_os_str(), name.as_ref(), name.as_ref()]) {
             self.environment.set(variable, value);
         }
+        self
+    }
+
+    /// The same without a home and a name: for a process that becomes a user of whom nothing but the number is known.
+    #[must_use]
+    pub fn of_unknown_user(mut self) -> Self {
+        USER.iter().for_each(|variable| self.environment.remove(variable));
         self
     }
 
@@ -170,6 +180,17 @@ mod tests {
             assert!(error.hint().is_some_and(|text| text.contains(hint)), "{error:?}");
         }
         assert!(Command::shell(" ").is_err());
+    }
+
+    #[test]
+    fn a_program_is_told_of_no_user_but_its_own() {
+        let told = |command: Command| {
+            let about_user = command.environment.iter().filter(|(name, _)| USER.iter().any(|user| name == user));
+            about_user.map(|(_, value)| value.to_owned()).collect::<Vec<_>>()
+        };
+        let command = Command::split("cat").expect("a command").of_user("alice", Path::new("/home/alice"));
+        assert_eq!(told(command.clone()), ["/home/alice", "alice", "alice"]);
+        assert!(told(command.of_unknown_user()).is_empty());
     }
 
     #[test]

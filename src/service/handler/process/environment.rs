@@ -24,8 +24,12 @@ impl Environment {
 
     /// Sets a variable, whatever it was before.
     pub(super) fn set(&mut self, name: &str, value: &OsStr) {
-        self.0.retain(|(known, _)| known != name);
+        self.remove(name);
         self.0.push((name.into(), value.to_owned()));
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {

@@ -19,7 +19,7 @@ use super::environment::{self, Carrier};
 use super::errors::Diagnostics;
 use super::{Command, ProcessLimits};
 use crate::net::{Connection, Socket, plain};
-use crate::service::handler::{BoxFuture, CLOSE_DISCARD, CLOSE_TIMEOUT, ConnectionHandler, Terms};
+use crate::service::handler::{BoxFuture, CLOSE_DISCARD, ConnectionHandler, Terms};
 use crate::service::{Conversation, Peer};
 
 /// How long a program may go on once the server is to stop and it has been given the end of its input. It is less than the
@@ -132,10 +132,6 @@ fn duplicate(socket: &Socket) -> io::Result<Stdio> {
 async fn close(connection: Connection, terms: &Terms) {
     match connection {
         Connection::Stream(mut stream) => terms.close(&mut stream, CLOSE_DISCARD).await,
-        Connection::Packets(packets) => {
-            let _ = packets.socket().shutdown(Shutdown::Write);
-            let rest = async { while packets.recv(&mut [0]).await.is_ok_and(|packet| packet.sent > 0) {} };
-            let _ = timeout(CLOSE_TIMEOUT, rest).await;
-        }
+        Connection::Packets(packets) => terms.close_packets(&packets).await,
     }
 }

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::timeout;
 
 use crate::net::Connection;
 use crate::service::READ_SIZE;
@@ -36,10 +35,9 @@ pub(super) fn poll_read(
             Poll::Ready(Ok(buffer.filled().len()))
         }
         Connection::Packets(packets) => {
-            let read = ready!(packets.socket().poll_recv(cx, buffer))?;
-            // It may have been longer, and its end be lost.
-            let cut = || io::Error::new(io::ErrorKind::InvalidData, format!("a packet of {BUFFER} bytes or more"));
-            Poll::Ready(if read == buffer.len() { Err(cut()) } else { Ok(read) })
+            let packet = ready!(packets.poll_recv(cx, buffer))?;
+            let cut = || io::Error::new(io::ErrorKind::InvalidData, format!("a packet of more than {BUFFER} bytes"));
+            Poll::Ready(if packet.is_cut() { Err(cut()) } else { Ok(packet.length) })
         }
     }
 }
@@ -54,12 +52,9 @@ pub(super) fn poll_write(connection: &mut Connection, cx: &mut Context<'_>, byte
 
 /// Writes all bytes, or one packet.
 pub(super) async fn write_all(connection: &mut Connection, terms: &Terms, bytes: &[u8]) -> io::Result<()> {
-    match (connection, terms.write_timeout) {
-        (Connection::Stream(stream), _) => terms.write_all(stream, bytes).await,
-        (Connection::Packets(packets), None) => packets.send(bytes).await,
-        (Connection::Packets(packets), Some(limit)) => {
-            timeout(limit, packets.send(bytes)).await.unwrap_or_else(|_| Err(reads_nothing()))
-        }
+    match connection {
+        Connection::Stream(stream) => terms.write_all(stream, bytes).await,
+        Connection::Packets(packets) => terms.written(packets.send(bytes)).await,
     }
 }
 
@@ -76,11 +71,6 @@ pub(super) async fn close(connection: Connection, terms: &Terms, end: End) {
         }
         Connection::Packets(packets) => terms.close_packets(&packets).await,
     }
-}
-
-/// What ends a conversation with a peer that takes nothing.
-pub(super) fn reads_nothing() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")
 }
 
 /// Whether an error says that the peer has closed.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
-use super::carrier::{End, poll_read, poll_write, reads_nothing};
+use super::carrier::{End, poll_read, poll_write};
 use crate::net::Connection;
 use crate::service::alarm::Alarm;
 use crate::service::handler::Terms;
@@ -87,7 +87,7 @@ pub(super) async fn converse(connection: &mut Connection, terms: &Terms) -> io::
             last = Instant::now();
         }
         let due = terms.write_timeout.and_then(|limit| last.checked_add(limit));
-        alarm.poll(cx, due).map(|()| Err(reads_nothing()))
+        alarm.poll(cx, due).map(|()| Err(Terms::reads_nothing()))
     })
     .await
 }

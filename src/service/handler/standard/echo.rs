@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
 
-use super::carrier::{End, has_input, poll_read, poll_write, reads_nothing};
+use super::carrier::{End, has_input, poll_read, poll_write};
 use crate::net::Connection;
 use crate::service::Conversation;
 use crate::service::alarm::Alarm;
@@ -53,7 +53,7 @@ pub(super) async fn converse(
         }
         if kept.is_empty() {
             kept = Kept::default();
-            stopping |= stopped.as_mut().poll(cx).is_ready();
+            stopping = stopping || stopped.as_mut().poll(cx).is_ready();
             // Whether something has arrived is asked of the kernel: what the runtime knows of it is as old as its last turn.
             if stopping && !has_input(connection) {
                 return Poll::Ready(Ok(End::Ours));
@@ -135,7 +135,7 @@ impl Clock {
             tracing::info!("nothing came for {:?}", limit.unwrap_or_default());
             Ok(End::Ours)
         } else {
-            Err(reads_nothing())
+            Err(Terms::reads_nothing())
         })
     }
 }
@@ -147,7 +147,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::net::Stream;
+    use crate::net::{Socket, Stream, Type};
     use crate::service::Stop;
 
     const IDLE: Duration = Duration::from_secs(60);
@@ -189,6 +189,22 @@ mod tests {
         // Then nothing comes any more.
         assert_eq!(ended.expect("an end in order"), End::Ours);
         assert!(seconds > 20 * WRITE.as_secs() / 2, "{seconds}");
+    }
+
+    #[tokio::test]
+    async fn what_has_arrived_by_a_stop_is_taken_in_however_many_turns() {
+        let (one, other) = Socket::pair(Type::SEQPACKET).expect("a pair");
+        let (stopper, stop) = Stop::new();
+        // More than the runtime lets a task receive in one turn.
+        for _ in 0..200 {
+            other.send(b"x").await.expect("there is room");
+        }
+        stopper.stop();
+        let terms = Terms { stop, idle_timeout: None, write_timeout: None };
+        let (mut connection, mut had) = (Connection::from(one), Conversation::default());
+        let ended = converse(&mut connection, &terms, Back::Nothing, &mut had).await;
+        assert_eq!(ended.expect("an end in order"), End::Ours);
+        assert!(!has_input(&connection));
     }
 
     #[tokio::test(start_paused = true)]
