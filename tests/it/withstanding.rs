@@ -3,11 +3,15 @@
 //! Apart from serving those who behave: here each test ends with a good client, which is served all the same.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::harness::{Launch, Program, Terminal, expect_signal, expect_success, skip};
 
@@ -172,6 +176,33 @@ fn without_descriptors_clients_are_told_so_and_later_ones_served() {
     server.signal(Signal::SIGTERM);
     let done = server.wait();
     assert_eq!(done.stderr.matches("accept: ").count(), 1, "{}", done.stderr);
+}
+
+#[test]
+fn nobody_need_read_what_is_said_of_clients() {
+    let stuck = nix::unistd::pipe().expect("a pipe");
+    // What the log says of one client is more than the pipe takes.
+    fcntl(&stuck.1, FcntlArg::F_SETPIPE_SZ(4096)).expect("a small pipe");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_server"))
+        .args(["127.0.0.1:0", "-k", "--json", "-v"])
+        .stdout(Stdio::piped())
+        .stderr(stuck.1)
+        .spawn()
+        .expect("start");
+    let mut events = BufReader::new(server.stdout.take().expect("its output"));
+    let mut listening = String::new();
+    events.read_line(&mut listening).expect("an event");
+    let port: String = listening.rsplit(':').next().expect("a port").chars().filter(char::is_ascii_digit).collect();
+    // Somebody takes the events.
+    let reading = std::thread::spawn(move || std::io::copy(&mut events, &mut std::io::sink()));
+    for _ in 0..200 {
+        connect(&port).write_all(b"without an end").expect("sent");
+    }
+    serves(&port);
+    let pid = Pid::from_raw(server.id().cast_signed());
+    kill(pid, Signal::SIGTERM).expect("it runs");
+    assert_eq!(server.wait().expect("its end").signal(), Some(Signal::SIGTERM as i32));
+    reading.join().expect("no panic").expect("all was read");
 }
 
 #[test]
