@@ -25,7 +25,7 @@ const EXAMPLES: [(&str, &str); 8] = [
 ///
 /// Listens, and says so when it is ready. Each message is written to standard output, or given to the program of --run, and
 /// then acknowledged. Ends after its
-/// first conversation (a connection without a message is none), or with -k when it is stopped: SIGTERM and SIGINT let messages in hand be finished, a second one ends
+/// first conversation (a connection without a message is none), or with -k when it is stopped: SIGTERM and SIGINT let messages in hand be finished (for at most 30 s), a second one ends
 /// it at once. SIGHUP has a server with -k read its files anew and go on, unless it was started at a terminal that has now
 /// gone; without -k it ends it.
 #[derive(Args, Debug)]
