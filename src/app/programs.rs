@@ -12,7 +12,12 @@ use super::privileges::Account;
 use super::report;
 
 /// What is run.
-pub(super) enum Programs {
+pub(super) struct Programs {
+    pub(super) handler: ProgramHandler,
+    command: Command,
+}
+
+pub(super) enum ProgramHandler {
     ForMessages(Run),
     ForConnections(Exec),
 }
@@ -31,22 +36,27 @@ impl Programs {
             let command = if args.sh { Command::shell(line)? } else { Command::split(line)? };
             Ok::<_, Error>(account.map_or(command.clone(), |account| account.command(command)))
         };
-        let programs = match (&args.run, &args.exec) {
-            (Some(line), _) => {
-                let command = command(line)?;
-                tell_of_operator(&command);
-                Self::ForMessages(Run::new(command, limits(args, ProcessLimits::default())))
-            }
+        let (line, default) = match (&args.run, &args.exec) {
+            (Some(line), _) => (line, ProcessLimits::default()),
             (_, Some(line)) => {
                 check_connections(endpoints)?;
-                let command = command(line)?;
-                tell_of_operator(&command);
-                let default = ProcessLimits { timeout: None, ..ProcessLimits::default() };
-                Self::ForConnections(Exec::new(command, limits(args, default)))
+                (line, ProcessLimits { timeout: None, ..ProcessLimits::default() })
             }
             (None, None) => return Ok(None),
         };
-        Ok(Some(programs))
+        let command = command(line)?;
+        tell_of_operator(&command);
+        let limits = limits(args, default);
+        let handler = match args.run {
+            Some(_) => ProgramHandler::ForMessages(Run::new(command.clone(), limits)),
+            None => ProgramHandler::ForConnections(Exec::new(command.clone(), limits)),
+        };
+        Ok(Some(Self { handler, command }))
+    }
+
+    /// Whether this process may still run it, whatever it has become.
+    pub(super) fn check(&self) -> Result<()> {
+        self.command.check()
     }
 }
 

@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{getgid, getuid, mkfifo};
 
 use crate::harness::{DEADLINE, Finished, Launch, Program, Terminal};
-use crate::harness::{expect_error, expect_status, expect_success, is_root};
+use crate::harness::{expect_error, expect_status, expect_success, is_root, skip};
 
 /// A server that keeps open and runs programs.
 fn server(options: &[&str]) -> (Program, String) {
@@ -362,4 +362,20 @@ fn a_terminal_gets_nothing_that_it_obeys_from_a_program() {
     expect_status(&done, 5);
     server.wait_for_screen("\\x1b[2Jcleared");
     assert!(!server.screen().contains('\u{1b}'), "{:?}", server.screen());
+}
+
+#[test]
+fn a_program_that_the_other_user_may_not_run_is_a_mistake_at_the_start() {
+    if !is_root() {
+        skip("a_program_that_the_other_user_may_not_run_is_a_mistake_at_the_start", "being another user needs root");
+        return;
+    }
+    // Of root alone, as every temporary directory.
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = directory.path().join("cat");
+    fs::copy("/bin/cat", &program).expect("copied");
+    let run = program.to_str().expect("UTF-8");
+    let done = Launch::server(["127.0.0.1:0", "--run", run, "--user", "nobody"]).start().wait();
+    assert_eq!(done.status.code(), Some(2), "{}", done.stderr);
+    assert!(done.stderr.contains("may not be executed by the user"), "{}", done.stderr);
 }

@@ -70,6 +70,9 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
         account.assume()?;
         tracing::info!("running as {account}");
     }
+    if let Some(programs) = &programs {
+        programs.check()?;
+    }
     if !args.running.no_sandbox {
         let programs = if programs.is_some() { sandbox::Programs::Some } else { sandbox::Programs::None };
         let removes_in = settings::socket_directories(&endpoints);

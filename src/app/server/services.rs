@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::args::ServerArgs;
 use crate::app::json::{Events, Told};
-use crate::app::programs::Programs;
+use crate::app::programs::{ProgramHandler, Programs};
 use crate::app::screen::StandardOutput;
 use crate::net::{Endpoint, Error, Type};
 use crate::service::{Chat, ConnectionHandler, Display, Handler, Outcome, Peer, Reply, Server, ServerConfig, Standard};
@@ -29,9 +29,9 @@ pub(super) fn chosen(
             Some(events) => server.with_observer(events.clone()),
         }
     };
-    match (programs, args.service, &args.reply) {
-        (Some(Programs::ForMessages(run)), ..) => of(Box::new(run), config),
-        (Some(Programs::ForConnections(exec)), ..) => of_connections(Box::new(exec), config),
+    match (programs.map(|programs| programs.handler), args.service, &args.reply) {
+        (Some(ProgramHandler::ForMessages(run)), ..) => of(Box::new(run), config),
+        (Some(ProgramHandler::ForConnections(exec)), ..) => of_connections(Box::new(exec), config),
         (_, Some(service), _) => {
             of(Box::new(Standard::new(service)), standard(config)).with_connections(Standard::new(service))
         }

@@ -82,6 +82,18 @@ impl Command {
         self
     }
 
+    /// Whether it can be started by this process as it is now: one that has become another user may have lost the right.
+    ///
+    /// # Errors
+    /// The file is not there any more, or may not be executed.
+    pub fn check(&self) -> Result<()> {
+        eaccess(&self.path, AccessFlags::X_OK).map_err(|_| {
+            let name = self.path.display();
+            Error::usage(format!("`{name}` may not be executed by the user that this process has become"))
+                .hinting("that user needs the right to execute it, and to search the directories above it")
+        })
+    }
+
     /// The first of its arguments that would mean something to a shell, and means nothing to the program.
     pub fn operator(&self) -> Option<&'static str> {
         if self.path == Path::new(SHELL) {
