@@ -6,6 +6,7 @@
 mod addr;
 mod arrival;
 pub mod attributes;
+mod burst;
 mod connect;
 mod credentials;
 mod endpoint;
@@ -32,6 +33,7 @@ pub use socket2::{Domain, Protocol, Type};
 
 pub use addr::{Addr, MAX_ABSTRACT_NAME, MAX_UNIX_PATH, UnixName};
 pub use arrival::Arrival;
+pub use burst::{Burst, Received};
 pub use connect::{ATTEMPT_DELAY, CONNECT_TIMEOUT, Connection, Connector};
 pub use credentials::{Credentials, MAX_GROUPS};
 pub use endpoint::{Endpoint, Family, Port, SCHEMES, Scheme, Target};

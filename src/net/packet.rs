@@ -8,7 +8,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use super::tap::Tapped;
-use super::{Addr, Arrival, Direction, Socket};
+use super::{Addr, Arrival, Burst, Direction, Socket};
 
 /// The longest payload of a UDP datagram over IPv4: 65,535 bytes less the headers (RFC 768, RFC 791).
 pub const MAX_UDP_PAYLOAD: usize = 65_507;
@@ -37,7 +37,7 @@ impl Packet {
         self.sent > self.length
     }
 
-    fn new(sent: usize, buffer: usize) -> Self {
+    pub(super) fn new(sent: usize, buffer: usize) -> Self {
         Self { length: sent.min(buffer), sent }
     }
 }
@@ -68,20 +68,22 @@ impl PacketSocket {
     /// # Errors
     /// As recvfrom(2) has them.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(Packet, Addr)> {
-        let (packet, from, _) = self.recv_arrival(buffer).await?;
+        let (sent, from) = self.socket.recv_from(buffer).await?;
+        let packet = Packet::new(sent, buffer.len());
+        self.show(Direction::Received, Some(&from), &buffer[..packet.length]);
         Ok((packet, from))
     }
 
-    /// Receives a packet from anyone, and says which of this machine's addresses it came to, where the kernel tells: for a
-    /// listener's UDP socket that is bound to all of them.
+    /// Receives the packets that are there, from anyone: as many as there is room for, and one at least.
     ///
     /// # Errors
     /// As recvmsg(2) has them.
-    pub async fn recv_arrival(&self, buffer: &mut [u8]) -> io::Result<(Packet, Addr, Option<Arrival>)> {
-        let (sent, from, arrival) = self.socket.recv_from(buffer).await?;
-        let packet = Packet::new(sent, buffer.len());
-        self.show(Direction::Received, Some(&from), &buffer[..packet.length]);
-        Ok((packet, from, arrival))
+    pub async fn recv_burst(&self, burst: &mut Burst) -> io::Result<()> {
+        self.socket.recv_burst(burst).await?;
+        for received in burst.received() {
+            self.show(Direction::Received, Some(&received.from), burst.bytes_of(received));
+        }
+        Ok(())
     }
 
     /// Sends one packet to the peer that the socket is connected to, or to the many.
@@ -121,6 +123,24 @@ impl PacketSocket {
         self.socket.try_send_to(packet, addr, arrival)?;
         self.show(Direction::Sent, Some(addr), packet);
         Ok(())
+    }
+
+    /// Answers packets of a burst if there is room for that now. Each answer is given with the number of the packet that it
+    /// answers, and leaves from the address that it came to. Those that cannot be sent are passed to `failed`, by their place
+    /// among the answers, and do not keep the others.
+    pub fn try_answer<B: AsRef<[u8]>>(
+        &self,
+        burst: &Burst,
+        answers: &[(usize, B)],
+        mut failed: impl FnMut(usize, io::Error),
+    ) {
+        self.socket.try_answer(burst, answers, |at, sent| match sent {
+            Ok(()) => {
+                let (number, bytes) = &answers[at];
+                self.show(Direction::Sent, Some(&burst.received()[*number].from), bytes.as_ref());
+            }
+            Err(error) => failed(at, error),
+        });
     }
 
     /// Shows what passes from now on.

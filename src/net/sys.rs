@@ -4,13 +4,14 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 use std::sync::OnceLock;
 
 use libc::{c_int, c_void, socklen_t};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use socket2::SockAddr;
+use socket2::{SockAddr, SockAddrStorage};
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdRegisterError};
 
@@ -66,6 +67,101 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(socket2::Socket, S
     }?;
     // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
     Ok((unsafe { socket2::Socket::from_raw_fd(fd) }, peer))
+}
+
+/// The most packets that one call receives or sends. With more, one peer's answers would wait for too many others.
+pub(crate) const PACKETS: usize = 32;
+
+/// Room for what the kernel tells of one packet: where it came to, and the time if the user has asked for that.
+const CONTROL: usize = 128;
+
+/// What the kernel writes of one packet beside its bytes, and where it puts those.
+struct Envelope {
+    name: SockAddrStorage,
+    control: [u8; CONTROL],
+    part: libc::iovec,
+}
+
+/// Receives packets that are there, each into a place of its own of `buffer`, and no more than there are places:
+/// recvmmsg(2). The places are `distance` apart, and `size` bytes of each are used. Passes on of each packet its length on the
+/// way, the sender's address, and the control messages.
+pub(crate) fn recv_packets(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    distance: usize,
+    size: usize,
+    mut each: impl FnMut(usize, SockAddr, &[u8]),
+) -> io::Result<()> {
+    // Only those that are used are written to: there is mostly one packet, and clearing all would cost as much as receiving it.
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; PACKETS];
+    let mut envelopes = [const { MaybeUninit::<Envelope>::uninit() }; PACKETS];
+    let mut places = 0;
+    for (place, (header, envelope)) in buffer.chunks_exact_mut(distance).zip(headers.iter_mut().zip(&mut envelopes)) {
+        let place = &mut place[..size];
+        let envelope = envelope.write(Envelope {
+            name: SockAddrStorage::zeroed(),
+            control: [0; CONTROL],
+            part: libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: place.len() },
+        });
+        let header = &mut header.write(no_header()).msg_hdr;
+        (header.msg_iov, header.msg_iovlen) = (&raw mut envelope.part, 1);
+        (header.msg_name, header.msg_namelen) = ((&raw mut envelope.name).cast(), envelope.name.size_of());
+        (header.msg_control, header.msg_controllen) = ((&raw mut envelope.control).cast(), CONTROL as _);
+        places += 1;
+    }
+    let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: the first `places` headers are written, and point to a name, control messages and a part of an envelope of their
+    // own, with their true sizes; the part points to a piece of `buffer` that no other has. All of them outlive the call.
+    let received =
+        unsafe { libc::recvmmsg(fd.as_raw_fd(), headers.as_mut_ptr().cast(), places, flags as _, ptr::null_mut()) };
+    check(received)?;
+    let received = places.min(received.unsigned_abs()) as usize;
+    for (header, envelope) in headers.iter().zip(&envelopes).take(received) {
+        // SAFETY: there are no more than `places`, up to which both are written.
+        let (header, envelope) = unsafe { (header.assume_init_ref(), envelope.assume_init_ref()) };
+        // SAFETY: the kernel has written an address of this length; if there is none the family is the zero that was there.
+        let name = unsafe { SockAddr::new(ptr::read(&envelope.name), header.msg_hdr.msg_namelen) };
+        #[allow(clippy::unnecessary_cast, reason = "its type differs between C libraries")]
+        let told = CONTROL.min(header.msg_hdr.msg_controllen as usize);
+        each(header.msg_len as usize, name, &envelope.control[..told]);
+    }
+    Ok(())
+}
+
+fn no_header() -> libc::mmsghdr {
+    // SAFETY: it is made of numbers and pointers, of which zero is a value.
+    unsafe { mem::zeroed() }
+}
+
+/// A packet to send: its bytes, where to, and a control message, which may be empty.
+#[derive(Clone, Copy)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) to: &'a SockAddr,
+    pub(crate) control: &'a [u8],
+}
+
+/// Sends as many packets as one call takes: sendmmsg(2). Says how many were sent; the error is that of the first.
+pub(crate) fn send_packets<'a>(fd: BorrowedFd<'_>, packets: impl Iterator<Item = Outgoing<'a>>) -> io::Result<usize> {
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; PACKETS];
+    let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; PACKETS];
+    let mut count = 0;
+    for ((header, part), Outgoing { bytes, to, control }) in headers.iter_mut().zip(&mut parts).zip(packets) {
+        let part = part.write(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
+        let header = &mut header.write(no_header()).msg_hdr;
+        (header.msg_iov, header.msg_iovlen) = (&raw mut *part, 1);
+        (header.msg_name, header.msg_namelen) = (to.as_ptr().cast_mut().cast(), to.len());
+        if !control.is_empty() {
+            (header.msg_control, header.msg_controllen) = (control.as_ptr().cast_mut().cast(), control.len() as _);
+        }
+        count += 1;
+    }
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: the first `count` headers are written, and point to bytes, an address and a control message that live for `'a`,
+    // with their true sizes. The kernel only reads those; it writes nothing but the lengths in the headers.
+    let sent = unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr().cast(), count, flags as _) };
+    check(sent)?;
+    usize::try_from(sent).map_err(io::Error::other)
 }
 
 /// Has a program start with this soft limit of open files (setrlimit(2), `RLIMIT_NOFILE`); the hard limit stays.

@@ -3,6 +3,7 @@
 //! Apart from both, so that a handler knows nothing of sockets and a connection nothing of what is done with a message.
 
 use std::fmt;
+use std::iter;
 
 use bytes::Bytes;
 
@@ -19,12 +20,14 @@ pub struct Messages<'a> {
     dense: bool,
     /// The number of the first in its connection.
     first: u64,
+    /// By how much that of the next is higher.
+    step: u64,
 }
 
 impl<'a> Messages<'a> {
     /// Messages of a stream, as a decoder found them in `bytes`.
     pub fn of_stream(bytes: &'a [u8], spans: &'a [Span], framing: Framing) -> Self {
-        Self { bytes, spans, framing: Some(framing), dense: true, first: 1 }
+        Self { bytes, spans, framing: Some(framing), dense: true, first: 1, step: 1 }
     }
 
     /// Some of the messages of a stream.
@@ -34,7 +37,12 @@ impl<'a> Messages<'a> {
 
     /// Messages that were packets: spans of `bytes`.
     pub fn of_packets(bytes: &'a [u8], spans: &'a [Span]) -> Self {
-        Self { bytes, spans, framing: None, dense: false, first: 1 }
+        Self { bytes, spans, framing: None, dense: false, first: 1, step: 1 }
+    }
+
+    /// Messages that were datagrams: there is no connection in which they would be counted, and each is the first.
+    pub fn of_datagrams(bytes: &'a [u8], spans: &'a [Span]) -> Self {
+        Self { step: 0, ..Self::of_packets(bytes, spans) }
     }
 
     /// The same messages, of which the first has this number in its connection. By default it is 1.
@@ -61,7 +69,8 @@ impl<'a> Messages<'a> {
 
     /// Each message with its number in its connection, from 1. A datagram, which has none, is always the first.
     pub fn numbered(&self) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
-        (self.first..).zip(self.iter())
+        let step = self.step;
+        iter::successors(Some(self.first), move |number| Some(number + step)).zip(self.iter())
     }
 
     /// How they were told apart in their stream; none for packets.
@@ -177,5 +186,12 @@ mod tests {
         let spans = [0, 1].map(|start| Span { start, end: start + 1 });
         let messages = Messages::of_packets(b"ab", &spans).from_number(7);
         assert_eq!(messages.numbered().collect::<Vec<_>>(), [(7, &b"a"[..]), (8, b"b")]);
+    }
+
+    #[test]
+    fn a_datagram_is_always_the_first() {
+        let spans = [0, 1, 2].map(|start| Span { start, end: start + 1 });
+        let messages = Messages::of_datagrams(b"abc", &spans);
+        assert_eq!(messages.numbered().collect::<Vec<_>>(), [(1, &b"a"[..]), (1, b"b"), (1, b"c")]);
     }
 }

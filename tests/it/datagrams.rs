@@ -147,3 +147,60 @@ async fn a_peer_whose_message_takes_long_holds_up_nobody_else() {
     }
     serving.abort();
 }
+
+/// Answers with the message and how many came with it, and puts "later" off without a look at what is behind it.
+struct Counting;
+
+impl Handler for Counting {
+    fn handle<'a>(&'a self, messages: Messages<'a>, _: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            for message in messages.iter() {
+                let text = String::from_utf8_lossy(message);
+                if text == "later" {
+                    return outcomes.push(Outcome::Retry("busy".into()));
+                }
+                outcomes.push(Outcome::Reply(format!("{text} of {}", messages.len()).into()));
+            }
+        })
+    }
+}
+
+/// Has two peers send before the server begins to receive, the second what `second` has, and expects these answers.
+async fn answered_at_once(second: &[&str], answers: &[&str]) {
+    let listener = ListenConfig::default().listen(&"udp4:127.0.0.1:0".parse().expect("an address")).await;
+    let listener = listener.expect("listen");
+    let name = listener.names().remove(0);
+    let (one, two) = (connect(&name).await, connect(&name).await);
+    one.send(b"first").await.expect("sent");
+    for message in second {
+        two.send(message.as_bytes()).await.expect("sent");
+    }
+    one.send(b"last").await.expect("sent");
+    let config = ServerConfig { max_message: Some(8), ..ServerConfig::default() };
+    let serving = tokio::spawn(Server::new(Counting, config).serve(vec![listener], std::future::pending()));
+    let mut buffer = [0; 100];
+    for (peer, answers) in [(&one, &["first of 1", "last of 1"][..]), (&two, answers)] {
+        for answer in answers {
+            let length = peer.recv(&mut buffer).await.expect("received").length;
+            assert_eq!(String::from_utf8_lossy(&buffer[..length]), *answer, "{second:?}");
+        }
+    }
+    serving.abort();
+}
+
+async fn connect(name: &str) -> wilco::net::PacketSocket {
+    wilco::connect_packets(name).await.expect("connect")
+}
+
+#[tokio::test]
+async fn what_has_come_of_several_peers_is_answered_in_its_order() {
+    // The server asks for few at first: the first of the two and the next one come alone.
+    answered_at_once(&["a", "b", "c"], &["a of 1", "b of 2", "c of 2"]).await;
+}
+
+#[tokio::test]
+async fn one_that_is_cut_or_put_off_keeps_its_place_and_nothing_from_the_others() {
+    let too_long = "wilco: refused: the message has more than 8 bytes\n";
+    answered_at_once(&["a", "b", "nine byte", "d"], &["a of 1", "b of 1", too_long, "d of 1"]).await;
+    answered_at_once(&["a", "later", "c", "d"], &["a of 1", "wilco: not now: busy\n", "c of 2", "d of 2"]).await;
+}

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::stat::Mode;
 use nix::unistd::{getgid, getuid, mkfifo};
@@ -370,8 +371,8 @@ fn a_program_that_the_other_user_may_not_run_is_a_mistake_at_the_start() {
         skip("a_program_that_the_other_user_may_not_run_is_a_mistake_at_the_start", "being another user needs root");
         return;
     }
-    // Of root alone, as every temporary directory.
     let directory = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).expect("root's alone");
     let program = directory.path().join("cat");
     fs::copy("/bin/cat", &program).expect("copied");
     let run = program.to_str().expect("UTF-8");

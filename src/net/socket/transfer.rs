@@ -4,13 +4,17 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::iter;
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
 use socket2::Domain;
 use tokio::io::Interest;
 
 use super::Socket;
-use crate::net::{Addr, Arrival, UnixName, arrival, sys, trace};
+use crate::net::burst::{self, Burst};
+use crate::net::sys::{self, Outgoing};
+use crate::net::{Addr, Arrival, UnixName, arrival, trace};
 
 /// A refused datagram makes a socket neither readable nor writable, but there is something to be received: the error.
 const INPUT_OR_ERROR: Interest = Interest::READABLE.add(Interest::ERROR);
@@ -85,24 +89,43 @@ impl Socket {
         Poll::Ready(trace::call(format_args!("recv({}, {} bytes)", self.fd(), buffer.len()), received))
     }
 
-    /// Receives one packet and says whom it is from and, where the kernel tells, which of this machine's addresses it came
-    /// to. The length is as for [`Socket::recv_packet`].
+    /// Receives one packet and says whom it is from. The length is as for [`Socket::recv_packet`].
     ///
     /// # Errors
-    /// As recvmsg(2) has them.
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Addr, Option<Arrival>)> {
-        let is_inet = matches!(self.domain, Domain::IPV4 | Domain::IPV6);
+    /// As recvfrom(2) has them.
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Addr)> {
         let size = buffer.len();
         let receive = |socket: &socket2::Socket| {
-            if is_inet {
-                return arrival::receive(socket, buffer).map(|(length, from, to)| (length, Addr::Inet(from), to));
-            }
             let (length, from) = socket.recv_from_with_flags(sys::uninit(buffer), libc::MSG_TRUNC)?;
-            Ok((length, Addr::from_kernel(&from).unwrap_or(Addr::Unix(UnixName::Unnamed)), None))
+            Ok((length, Addr::from_kernel(&from).unwrap_or(Addr::Unix(UnixName::Unnamed))))
         };
         let received = self.when(INPUT_OR_ERROR, receive).await;
         let call = format_args!("recvfrom({}, {size} bytes)", self.fd());
         trace::call(call, received.map(Received)).map(|Received(received)| received)
+    }
+
+    /// Receives the packets that are there: recvmmsg(2). There is at least one.
+    ///
+    /// # Errors
+    /// As recvmsg(2) has them.
+    pub async fn recv_burst(&self, burst: &mut Burst) -> io::Result<()> {
+        let (places, size) = (burst.places(), burst.size());
+        let received = loop {
+            let mut ready = self.inner.io()?.ready(INPUT_OR_ERROR).await?;
+            match ready.try_io(|_| uninterrupted(|| burst.receive(self.raw()))) {
+                Ok(received) => {
+                    // All of several are taken, and the kernel tells of more (epoll(7), question 9): until then they gather. Behind
+                    // a single one the next is asked for at once, which costs less than to be told.
+                    if received.is_ok() && (2..places).contains(&burst.received().len()) {
+                        ready.clear_ready();
+                    }
+                    break received;
+                }
+                Err(_would_block) => {}
+            }
+        };
+        let call = format_args!("recvmmsg({}, {places} x {size} bytes)", self.fd());
+        trace::call(call, received.map(|()| &*burst)).map(drop)
     }
 
     /// Sends one packet to an address: sendto(2).
@@ -128,18 +151,56 @@ impl Socket {
     ///
     /// # Errors
     /// As for [`Socket::send_to`]; `WouldBlock` if there is no room.
-    pub fn try_send_to(&self, bytes: &[u8], addr: &Addr, arrival: Option<Arrival>) -> io::Result<usize> {
-        let sent = uninterrupted(|| {
-            if let (Addr::Inet(to), Some(arrival)) = (addr, arrival) {
-                match arrival::answer(self.raw(), bytes, *to, arrival) {
-                    // What came to a broadcast address cannot be answered from there.
-                    Err(error) if arrival::is_no_source(&error) => {}
-                    sent => return sent,
+    pub fn try_send_to(&self, bytes: &[u8], addr: &Addr, arrival: Option<Arrival>) -> io::Result<()> {
+        let control = arrival.as_ref().map_or(&[][..], Arrival::control);
+        let sent = addr.to_kernel().and_then(|to| {
+            let packet = Outgoing { bytes, to: &to, control };
+            self.try_send_packets(iter::once(packet)).or_else(|error| self.again(packet, error))
+        });
+        trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent.map(|_| bytes.len()))
+            .map(drop)
+    }
+
+    /// Answers packets of a burst, each of which is given by its number, if there is room for that now: sendmmsg(2). Tells of
+    /// each answer in turn what has become of it: one that cannot be sent does not keep the others.
+    pub fn try_answer<B: AsRef<[u8]>>(
+        &self,
+        burst: &Burst,
+        answers: &[(usize, B)],
+        mut done: impl FnMut(usize, io::Result<()>),
+    ) {
+        let mut next = 0;
+        while let Some(rest @ [first, ..]) = answers.get(next..) {
+            let sent = self.try_send_packets(rest.iter().map(|answer| burst.answer(answer)));
+            match trace::call(format_args!("sendmmsg({}, {})", self.fd(), burst::Answers(burst, rest)), sent) {
+                Ok(sent) => {
+                    (next..next + sent).for_each(|answer| done(answer, Ok(())));
+                    next += sent;
+                }
+                // It is that of the first.
+                Err(error) => {
+                    done(next, self.again(burst.answer(first), error).map(drop));
+                    next += 1;
                 }
             }
-            self.raw().send_to_with_flags(bytes, &addr.to_kernel()?, libc::MSG_NOSIGNAL)
-        });
-        trace::call(format_args!("sendto({}, {} bytes, {addr})", self.fd(), bytes.len()), sent)
+        }
+    }
+
+    fn try_send_packets<'a>(&self, packets: impl Iterator<Item = Outgoing<'a>> + Clone) -> io::Result<usize> {
+        uninterrupted(|| sys::send_packets(self.as_fd(), packets.clone()))
+    }
+
+    /// Sends a packet once more that could not be sent for a reason that passes.
+    fn again(&self, packet: Outgoing<'_>, error: io::Error) -> io::Result<usize> {
+        let has_source = !packet.control.is_empty();
+        let packet = match error.raw_os_error() {
+            // Where such errors are reported at once (`?recverr`) it may be that of an earlier packet, and is gone now.
+            Some(libc::ECONNREFUSED) => packet,
+            // What came to a broadcast address cannot be answered from there.
+            _ if has_source && arrival::is_no_source(&error) => Outgoing { control: &[], ..packet },
+            _ => return Err(error),
+        };
+        self.try_send_packets(iter::once(packet))
     }
 
     fn poll_write_io<T>(
@@ -183,11 +244,11 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 }
 
 /// A received packet, for a trace that shows its length and sender.
-struct Received((usize, Addr, Option<Arrival>));
+struct Received((usize, Addr));
 
 impl trace::Shown for Received {
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (length, from, _) = &self.0;
+        let (length, from) = &self.0;
         write!(f, "{length} (from {from})")
     }
 }

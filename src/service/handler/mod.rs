@@ -38,8 +38,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// # is_handler(upper);
 /// ```
 pub trait Handler: Send + Sync {
-    /// Handles the messages of one read in their order, and pushes an outcome for each. A message whose predecessor has
-    /// [`Outcome::Retry`] need not be handled any more.
+    /// Handles the messages of one read in their order, and pushes an outcome for each. Datagrams of one peer that came
+    /// together are given together. A message whose predecessor has [`Outcome::Retry`] need not be handled any more: the
+    /// connection ends with it. A datagram is given again in that case.
     fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()>;
 
     /// Whether handling a message may take long, as running a program does. Datagrams of different peers are then handled at

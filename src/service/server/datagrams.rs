@@ -11,14 +11,19 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::lanes::Lanes;
-use super::packets::{answer_packet, packet_buffer};
+use super::lanes::{Datagram, Lanes};
+use super::packets::packet_buffer;
+use super::turn::Turn;
 use super::{Conversations, Shared};
-use crate::net::{Addr, Arrival, Packet, PacketSocket, plain};
-use crate::service::{Conversation, Observed, Outcomes, Peer};
+use crate::net::{Addr, Burst, PacketSocket, Received, plain};
+use crate::service::{Conversation, Peer};
 
 /// How long the peer of the one conversation must be silent for it to be over: datagrams have no end of their own.
 const SILENCE: Duration = Duration::from_millis(500);
+
+/// No datagram of UDP is longer, over IPv4 or IPv6: its length has 16 bits (RFC 768). Whoever takes any length needs no room for
+/// more, and so receives more at once.
+const LONGEST_UDP: usize = u16::MAX as usize;
 
 /// The pause after a failure to receive that passes, such as want of memory.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -36,18 +41,19 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
     let mut first: Option<Addr> = None;
     let mut told_unnamed = false;
     let mut lanes = setting.handler.takes_long().then(|| Lanes::new(shared.clone(), socket.clone()));
-    let mut buffer = vec![0; packet_buffer(setting.max_message)];
-    let mut outcomes = Outcomes::default();
+    let longest = if matches!(local, Some(Addr::Inet(_))) { LONGEST_UDP } else { usize::MAX };
+    let mut burst = Burst::new(packet_buffer(setting.max_message).min(longest));
+    let mut turn = Turn::new(shared, &socket, local.clone());
     loop {
-        let receiving = socket.recv_arrival(&mut buffer);
+        let receiving = socket.recv_burst(&mut burst);
         let received = tokio::select! {
             biased;
             received = setting.terms.stop.unless_idle(receiving, || socket.socket().has_input()) => received,
             () = &mut silence, if first.is_some() => break,
         };
-        let (packet, from, arrival) = match received {
+        match received {
             None => break,
-            Some(Ok(received)) => received,
+            Some(Ok(())) => {}
             Some(Err(error)) if is_final(&error) => return Err(error),
             Some(Err(error)) => {
                 // An earlier answer was refused by its receiver, or the kernel is short of something.
@@ -55,71 +61,36 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
                 sleep(PAUSE).await;
                 continue;
             }
-        };
-        if let Err(words) = shared.door.datagram(&from) {
-            refuse(&socket, &from, &words, packet, arrival);
-            continue;
         }
-        had.had_message = true;
-        if !from.is_named() && !told_unnamed {
-            tracing::warn!("a client without a name has sent a message: it cannot get an answer");
-            told_unnamed = true;
+        let door = shared.door.now();
+        for (number, Received { from, packet, arrival, place, .. }) in burst.received().iter().enumerate() {
+            if let Err(words) = door.datagram(from) {
+                turn.refuse(&burst, number, &words).await;
+                continue;
+            }
+            had.had_message = true;
+            if !from.is_named() && !told_unnamed {
+                tracing::warn!("a client without a name has sent a message: it cannot get an answer");
+                told_unnamed = true;
+            }
+            if one && first.get_or_insert_with(|| from.clone()) == from {
+                silence.as_mut().reset(Instant::now() + SILENCE);
+            }
+            match &mut lanes {
+                None => turn.take(&burst, number).await,
+                Some(lanes) => {
+                    let peer = Peer { addr: from.clone(), local: local.clone(), credentials: None };
+                    let bytes = &burst.bytes()[place.clone()];
+                    lanes.put(peer, Datagram { bytes, packet: *packet, arrival: *arrival });
+                }
+            }
         }
-        if one && *first.get_or_insert_with(|| from.clone()) == from {
-            silence.as_mut().reset(Instant::now() + SILENCE);
-        }
-        let datagram = Datagram { bytes: &buffer[..packet.length], packet, arrival };
-        let peer = Peer { addr: from, local: local.clone(), credentials: None };
-        match &mut lanes {
-            Some(lanes) => lanes.put(peer, datagram),
-            None => had.messages += u64::from(datagram.handle(shared, &socket, &peer, &mut outcomes).await),
-        }
+        had.messages += turn.end(&burst).await;
     }
     if let Some(lanes) = lanes {
         had.messages += lanes.end().await;
     }
     Ok(had)
-}
-
-/// Tells a sender that it is not let in. The sources of UDP can be forged: nobody is sent more than was sent in their name.
-fn refuse(socket: &PacketSocket, from: &Addr, words: &str, packet: Packet, arrival: Option<Arrival>) {
-    let words = format!("{words}\n");
-    let is_proved = !matches!(from, Addr::Inet(_));
-    if from.is_named() && (is_proved || words.len() <= packet.sent) {
-        // It was not let in, whether it can be told or not.
-        let _ = socket.try_send_to(words.as_bytes(), from, arrival);
-    }
-}
-
-/// What was received of one datagram, and where it came to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Datagram<B> {
-    pub(super) bytes: B,
-    pub(super) packet: Packet,
-    pub(super) arrival: Option<Arrival>,
-}
-
-impl<B: AsRef<[u8]>> Datagram<B> {
-    /// Handles it as one message and sends the answer, if there is room for it. Says whether it counts.
-    pub(super) async fn handle(
-        &self,
-        shared: &Shared,
-        socket: &PacketSocket,
-        peer: &Peer,
-        outcomes: &mut Outcomes,
-    ) -> bool {
-        let answer = answer_packet(&shared.setting, self.bytes.as_ref(), self.packet, 1, peer, outcomes).await;
-        if let Some(bytes) = answer.bytes
-            && peer.addr.is_named()
-            && let Err(error) = socket.try_send_to(&bytes, &peer.addr, self.arrival)
-        {
-            tracing::warn!("{peer}: the answer could not be sent: {}", plain(&error));
-        }
-        if answer.counts {
-            shared.setting.tell(Observed::Acknowledged(peer, 1)).await;
-        }
-        answer.counts
-    }
 }
 
 /// Whether the socket itself is of no use any more.

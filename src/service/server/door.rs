@@ -3,12 +3,12 @@
 //! Apart from accepting and receiving, which ask the same questions of connections and of datagrams.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::ServerConfig;
 use crate::net::{Addr, Socket};
-use crate::service::access::Subject;
+use crate::service::access::{Access, Subject};
 use crate::service::limits::{PeerKey, Ticket};
 use crate::service::{Admission, Gate, Peer};
 use crate::wire::plain::{not_now, refusal};
@@ -28,6 +28,28 @@ pub(super) struct Door {
 struct Told {
     at: Option<Instant>,
     since: u64,
+}
+
+/// The door at one moment.
+pub(super) struct Doorway<'a> {
+    door: &'a Door,
+    access: Arc<Access>,
+    now: Instant,
+}
+
+impl Doorway<'_> {
+    /// Lets a datagram in. Else gives the word for its sender.
+    pub(super) fn datagram(&self, from: &Addr) -> Result<(), String> {
+        let subject = Subject::from(from);
+        if let Err(denial) = self.access.judge(&subject) {
+            self.door.tell(&denial);
+            return Err(refusal(denial.word()));
+        }
+        self.door.admission.admit_datagram(PeerKey::of(from, None), self.now).map_err(|refused| {
+            self.door.tell(&refused);
+            not_now(refused.word())
+        })
+    }
 }
 
 impl Door {
@@ -50,18 +72,9 @@ impl Door {
         })
     }
 
-    /// Lets a datagram in. Else gives the word for its sender.
-    pub(super) fn datagram(&self, from: &Addr) -> Result<(), String> {
-        let access = self.gate.access();
-        let subject = Subject::from(from);
-        if let Err(denial) = access.judge(&subject) {
-            self.tell(&denial);
-            return Err(refusal(denial.word()));
-        }
-        self.admission.admit_datagram(PeerKey::of(from, None), Instant::now()).map_err(|refused| {
-            self.tell(&refused);
-            not_now(refused.word())
-        })
+    /// The door as it is for datagrams that came together: the rules in force and the time are asked once for all of them.
+    pub(super) fn now(&self) -> Doorway<'_> {
+        Doorway { door: self, access: self.gate.access(), now: Instant::now() }
     }
 
     /// A flood of clients that are not let in must not become one of the log.

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 
 use super::Shared;
-use super::datagrams::Datagram;
-use crate::net::{Addr, PacketSocket};
-use crate::service::{Outcomes, Peer};
+use super::packets::answer_packet;
+use crate::net::{Addr, Arrival, Packet, PacketSocket, plain};
+use crate::service::{Observed, Outcomes, Peer};
 use crate::wire::plain::not_now;
 
 /// How many datagrams of one peer may wait. More are answered with a word, and dropped.
@@ -31,6 +31,31 @@ pub(super) struct Lanes {
     waiting: Arc<Mutex<Waiting>>,
     tasks: JoinSet<u64>,
     handled: u64,
+}
+
+/// What was received of one datagram, and where it came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Datagram<B> {
+    pub(super) bytes: B,
+    pub(super) packet: Packet,
+    pub(super) arrival: Option<Arrival>,
+}
+
+impl<B: AsRef<[u8]>> Datagram<B> {
+    /// Handles it as one message and sends the answer, if there is room for it. Says whether it counts.
+    async fn handle(&self, shared: &Shared, socket: &PacketSocket, peer: &Peer, outcomes: &mut Outcomes) -> bool {
+        let answer = answer_packet(&shared.setting, self.bytes.as_ref(), self.packet, 1, peer, outcomes).await;
+        if let Some(bytes) = answer.bytes
+            && peer.addr.is_named()
+            && let Err(error) = socket.try_send_to(&bytes, &peer.addr, self.arrival)
+        {
+            tracing::warn!("{peer}: the answer could not be sent: {}", plain(&error));
+        }
+        if answer.counts {
+            shared.setting.tell(Observed::Acknowledged(peer, 1)).await;
+        }
+        answer.counts
+    }
 }
 
 type Owned = Datagram<Box<[u8]>>;
@@ -178,7 +203,6 @@ fn lock(waiting: &Mutex<Waiting>) -> std::sync::MutexGuard<'_, Waiting> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Packet;
 
     fn peer(port: u16) -> Addr {
         Addr::Inet(([127, 0, 0, 1], port).into())

@@ -13,6 +13,7 @@ mod patience;
 mod refusal;
 mod setting;
 mod stream;
+mod turn;
 
 use std::future::Future;
 use std::io;

@@ -88,31 +88,43 @@ pub(super) async fn answer_packet(
     peer: &Peer,
     outcomes: &mut Outcomes,
 ) -> Answer {
-    outcomes.clear();
-    let refusal = async |reason: &str| {
-        tracing::warn!("{peer}: refused: {reason}");
-        setting.tell(Observed::Refused(peer, reason)).await;
-        Answer { bytes: Some(format!("{}\n", wire::plain::refusal(reason)).into()), counts: false, goes_on: true }
-    };
-    let limit = if setting.max_message == 0 { usize::MAX } else { setting.max_message };
-    if packet.is_cut() || packet.sent > limit {
-        let limit = limit.min(buffer.len());
-        return refusal(&wire::Error::TooLong { limit }.to_string()).await;
+    if let Some(reason) = too_long(setting, packet) {
+        return refused(setting, peer, &reason).await;
     }
+    outcomes.clear();
     let span = [Span { start: 0, end: packet.length }];
     setting.handler.handle(Messages::of_packets(buffer, &span).from_number(number), peer, outcomes).await;
     outcomes.complete(1);
     let outcome = outcomes.take_next().map_or(Outcome::Done, |(outcome, _)| outcome);
+    answer_outcome(setting, peer, outcome).await
+}
+
+/// The answer that says what has become of a message.
+pub(super) async fn answer_outcome(setting: &Setting, peer: &Peer, outcome: Outcome) -> Answer {
     match outcome {
         Outcome::Done => Answer { bytes: setting.packet_acknowledgement.clone(), counts: true, goes_on: true },
         Outcome::Reply(reply) => Answer { bytes: Some(reply), counts: true, goes_on: true },
-        Outcome::Refuse(reason) => refusal(&reason).await,
+        Outcome::Refuse(reason) => refused(setting, peer, &reason).await,
         Outcome::Retry(reason) => {
             tracing::info!("{peer}: not acknowledged: {reason}");
             let words = format!("{}\n", wire::plain::not_now(&reason));
             Answer { bytes: Some(words.into()), counts: false, goes_on: false }
         }
     }
+}
+
+/// The answer to a message that is refused for good.
+pub(super) async fn refused(setting: &Setting, peer: &Peer, reason: &str) -> Answer {
+    tracing::warn!("{peer}: refused: {reason}");
+    setting.tell(Observed::Refused(peer, reason)).await;
+    Answer { bytes: Some(format!("{}\n", wire::plain::refusal(reason)).into()), counts: false, goes_on: true }
+}
+
+/// Why a packet cannot be handled: it is longer than a message may be. What did not fit into the buffer is lost.
+pub(super) fn too_long(setting: &Setting, packet: Packet) -> Option<String> {
+    let limit = if setting.max_message == 0 { usize::MAX } else { setting.max_message };
+    let is_too_long = packet.is_cut() || packet.sent > limit;
+    is_too_long.then(|| wire::Error::TooLong { limit: limit.min(packet.length) }.to_string())
 }
 
 /// The buffer for packets of at most `limit` bytes (0: whatever the kernel lets through by default).
