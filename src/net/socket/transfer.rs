@@ -20,6 +20,14 @@ use crate::net::{Addr, Arrival, UnixName, arrival, trace};
 const INPUT_OR_ERROR: Interest = Interest::READABLE.add(Interest::ERROR);
 
 impl Socket {
+    /// Ready when there is something to receive, or when that is only what the runtime still believes: wakes the last task that asked.
+    ///
+    /// # Errors
+    /// The runtime cannot watch the socket.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.io()?.poll_read_ready(cx).map_ok(drop)
+    }
+
     /// Receives into `buffer`: recv(2). Zero bytes are the end of a stream.
     ///
     /// # Errors

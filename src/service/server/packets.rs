@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
@@ -55,10 +55,12 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
 
 /// Receives a packet into a buffer that is borrowed only once there is one.
 fn poll_recv(cx: &mut Context<'_>, socket: &PacketSocket, limit: usize) -> Poll<io::Result<(Packet, Box<Workspace>)>> {
+    ready!(socket.socket().poll_readable(cx))?;
     let mut workspace = Workspace::take();
     let size = packet_buffer(limit);
     if workspace.input.len() < size {
-        workspace.input.resize(size, 0);
+        // Of what the kernel gives as zeros only what a packet fills is ever touched.
+        workspace.input = vec![0; size];
     }
     match socket.poll_recv(cx, &mut workspace.input[..size]) {
         Poll::Ready(received) => Poll::Ready(received.map(|packet| (packet, workspace))),
