@@ -97,6 +97,10 @@ fn rules_of_files_and_what_is_wrong_in_them() {
     assert_eq!(knock(&format!("127.0.0.1:{}", server.port())).status.code(), REFUSED);
     let told = server.wait_for_stderr("not let in");
     assert!(told.contains("rules:2"), "{told}");
+    let missing = directory.path().join("missing");
+    let done = Launch::server(["0", "--deny-file", missing.to_str().expect("a path")]).start().wait();
+    assert_eq!(done.status.code(), Some(2), "{}", done.stderr);
+    assert!(done.stderr.contains("missing cannot be read: no such file"), "{}", done.stderr);
     fs::write(&file, "127.0.0.1\n10.0.0.1/8\n").expect("written");
     let done = Launch::server(["0", "--allow-file", path]).start().wait();
     assert_eq!(done.status.code(), Some(2), "{}", done.stderr);

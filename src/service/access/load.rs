@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use super::rule::{Id, Who};
 use super::{Access, Found, Place, Placed, Resolved, Rule};
-use crate::net::{Error, Names, Result, lookup};
+use crate::net::{Error, Names, Result, lookup, plain};
 
 /// The longest file of rules, in bytes: millions of rules.
 pub const MAX_RULES_FILE: u64 = 64 * 1024 * 1024;
@@ -78,7 +78,8 @@ async fn gathered(rules: &[Rule], files: &[PathBuf]) -> Result<Vec<Placed>> {
 }
 
 fn read(path: &Path) -> Result<String> {
-    let failed = |error| Error::system("read", error).on(path.display());
+    // As much a mistake of whoever wrote the command as a line that is no rule.
+    let failed = |error| Error::usage(format!("the rules in {} cannot be read: {}", path.display(), plain(&error)));
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(MAX_RULES_FILE + 1).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() as u64 > MAX_RULES_FILE {

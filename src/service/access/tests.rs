@@ -210,10 +210,10 @@ async fn a_wrong_line_is_told_with_its_place() {
     }
     let missing = AccessRules { deny_files: vec!["/nowhere/deny.txt".into()], ..AccessRules::default() }.load().await;
     let error = missing.expect_err("no such file").to_string();
-    assert_eq!(error, "read /nowhere/deny.txt: no such file or directory");
+    assert_eq!(error, "the rules in /nowhere/deny.txt cannot be read: no such file or directory");
     let endless = AccessRules { deny_files: vec!["/dev/zero".into()], ..AccessRules::default() }.load().await;
     let error = endless.expect_err("too long").to_string();
-    assert_eq!(error, "read /dev/zero: the file is longer than 64 MiB");
+    assert_eq!(error, "the rules in /dev/zero cannot be read: the file is longer than 64 MiB");
 }
 
 #[tokio::test]
