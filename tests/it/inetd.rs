@@ -53,6 +53,13 @@ fn a_connection_is_served_and_carries_nothing_but_answers() {
     }
 }
 
+/// The server has displayed the message where its standard output goes, and ends without a word.
+fn expect_displayed(server: Program) {
+    let done = server.wait();
+    expect_silent_success(&done);
+    assert_eq!(done.stdout, "hello\n");
+}
+
 #[test]
 fn a_connection_of_the_unix_domain_is_displayed_elsewhere() {
     let (passed, mut client) = UnixStream::pair().expect("a pair of sockets");
@@ -60,9 +67,7 @@ fn a_connection_of_the_unix_domain_is_displayed_elsewhere() {
     client.write_all(b"hello\n").expect("send a message");
     client.shutdown(Shutdown::Write).expect("end the messages");
     assert_eq!(read_all(client), "I got your message\n");
-    let done = server.wait();
-    expect_silent_success(&done);
-    assert_eq!(done.stdout, "hello\n");
+    expect_displayed(server);
 }
 
 #[test]
@@ -115,9 +120,7 @@ fn systemd_passes_a_connection_too() {
     client.write_all(b"hello\n").expect("send a message");
     client.shutdown(Shutdown::Write).expect("end the messages");
     assert_eq!(read_all(client), "I got your message\n");
-    let done = server.wait();
-    expect_silent_success(&done);
-    assert_eq!(done.stdout, "hello\n");
+    expect_displayed(server);
 }
 
 #[test]
