@@ -20,6 +20,7 @@ mod reach;
 pub mod relay;
 mod server;
 mod stop;
+pub mod store;
 mod workspace;
 
 pub use access::{Access, AccessRules, Gate};

@@ -2,6 +2,7 @@
 //!
 //! Apart from all that does input and output, so that every rule here can be tested byte by byte.
 
+pub mod assured;
 mod error;
 mod framing;
 mod letter;

@@ -1,0 +1,147 @@
+//! `Store`: where a server keeps the messages that it is sent, each session's exactly once and in order.
+//!
+//! Apart from what speaks with the client: a store is told what to keep, and answers once that is durable. Every kind of store passes the same tests.
+
+use std::fmt;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::{Batch, BoxFuture, Peer};
+use crate::wire::assured::{Applied, Code, Level, Progress, Run, SessionId};
+
+/// What a store is asked for by a server.
+///
+/// A call may be dropped at any time: what it had begun is then done or not done as a whole.
+pub trait Store: Send + Sync {
+    /// What an acknowledgement of this store stands for.
+    fn level(&self) -> Level {
+        Level::Stored
+    }
+
+    /// Opens a session and makes the caller its only owner: of the others nothing is applied any more, and what they had under way is applied
+    /// before, or never.
+    ///
+    /// # Errors
+    /// It belongs to another principal, or there are too many sessions.
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Opened, StoreError>>;
+
+    /// Applies a run of an open session, whole and in one transaction with the session's progress; returns once that is durable. The first of the run must be
+    /// the number after the last that is final; a run that was handed over behind one that was put off is put off, too.
+    ///
+    /// # Errors
+    /// The session has another owner by now, or the store can do nothing more.
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<Applied, StoreError>>;
+
+    /// Forgets what became of a session's messages up to this number: the client has noted it. It need not be durable.
+    fn note(&self, session: &SessionId, owner: Owner, through: u64);
+
+    /// Keeps plain messages, which have no session; returns once that is durable.
+    ///
+    /// # Errors
+    /// There is no room for them now ([`StoreError::Full`]), or the store can do nothing more.
+    fn keep(&self, plain: Plain) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Waits until the store can do nothing more, and says why: the server must end then, since what is on disk is not known any more.
+    fn failed(&self) -> BoxFuture<'_, String>;
+}
+
+/// Who a message comes from, for people who look at what was stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    /// The other end of the connection.
+    pub peer: Peer,
+    /// What the client calls itself.
+    pub name: Option<String>,
+}
+
+/// How a session is opened.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Which.
+    pub session: SessionId,
+    /// The lowest number that the client does not know to be final. A store that keeps nothing for good begins a session with it that it does not know.
+    pub first: u64,
+    /// Who opens it, where that is known: whoever has begun a session is the only one who can go on with it.
+    pub principal: Option<String>,
+    /// Where it comes from.
+    pub source: Arc<Source>,
+}
+
+/// A session that is open.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// How far it is.
+    pub progress: Progress,
+    /// What its owner shows when it appends.
+    pub owner: Owner,
+}
+
+/// Who owns a session: of two, the later is higher.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Owner(pub u64);
+
+/// Messages of a session that are to be applied.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The session.
+    pub session: SessionId,
+    /// Who appends.
+    pub owner: Owner,
+    /// Where they come from.
+    pub source: Arc<Source>,
+    /// The messages. It may hold numbers that are refused for good: that is kept, too, until it is noted.
+    pub run: Run,
+}
+
+/// Plain messages that are to be kept.
+#[derive(Clone, Debug)]
+pub struct Plain {
+    /// Where they come from.
+    pub source: Arc<Source>,
+    /// The number of the first in its connection.
+    pub first: u64,
+    /// The messages.
+    pub messages: Batch,
+}
+
+/// Why a store has not done what it was asked for.
+#[derive(Clone, Debug, Error, Eq, PartialEq)]
+pub enum StoreError {
+    /// The session belongs to another principal.
+    #[error("the session belongs to another")]
+    Foreign,
+    /// The session has another owner by now, in this process or another.
+    #[error("another connection has taken the session over")]
+    TakenOver,
+    /// No session can be added.
+    #[error("there are too many sessions")]
+    TooManySessions,
+    /// There is no room on the disk now.
+    #[error("there is no room on the disk: {0}")]
+    Full(String),
+    /// The store can do nothing more, and the server must end.
+    #[error("the store has failed: {0}")]
+    Failed(String),
+}
+
+impl StoreError {
+    /// The code that a client is told.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Foreign => Code::FORBIDDEN,
+            Self::TakenOver => Code::TAKEN_OVER,
+            Self::TooManySessions | Self::Failed(_) => Code::OVERLOADED,
+            Self::Full(_) => Code::DISK_FULL,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} ({})", self.peer),
+            None => self.peer.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! `Sender`: the client's side of a session, through any number of connections.
+//!
+//! Apart from what carries it: it is told what has come and what time it is, and says when to connect, what to send and what has become
+//! final. Rules C2 to C5 of `docs/protocol.md` are kept here, C1 by the spool.
+
+use std::time::{Duration, Instant};
+
+use super::{ClientFrame, Code, Level, Run, ServerFrame, SessionId};
+
+/// Settings of a sender.
+#[derive(Clone, Debug)]
+pub struct SenderConfig {
+    /// The session.
+    pub session: SessionId,
+    /// Whether replies are wanted.
+    pub replies: bool,
+    /// What the client calls itself.
+    pub name: Option<String>,
+    /// How long to go on with nothing becoming final; `None` is for ever.
+    pub patience: Option<Duration>,
+    /// What random pauses are made from.
+    pub seed: u64,
+}
+
+/// Where a session goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Start {
+    /// The lowest number that is not known to be final.
+    pub first: u64,
+    /// The number after the last that was assigned.
+    pub next: u64,
+    /// The checksum of the message before the first, where there is one and it is known.
+    pub checksum: Option<u32>,
+}
+
+/// What a sender is told.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Messages were accepted: they are in the spool, durably, or there is none. The first has the number that [`Sender::wants`] said.
+    Accepted(Run),
+    /// There will be no more.
+    NoMore,
+    /// There is a connection.
+    Connected,
+    /// There is none to be had now.
+    NotConnected(String),
+    /// A frame has come.
+    Frame(ServerFrame<'a>),
+    /// What has come is no frame.
+    Broken(String),
+    /// The connection has ended.
+    Disconnected(String),
+    /// The answer to [`Output::Checksum`]: that of the message, if the spool still has it.
+    Checksum(Option<u32>),
+}
+
+/// What a sender wants done, in this order.
+#[derive(Debug)]
+pub enum Output<'a> {
+    /// Connect: to another server than the last if there is one, where that is said.
+    Connect {
+        /// Whether another server may be better.
+        elsewhere: bool,
+    },
+    /// Send a frame. Ask for the next only once there is room for it.
+    Send(ClientFrame<'a>),
+    /// Drop the connection.
+    Disconnect,
+    /// Say what the checksum of a message is that the sender does not hold.
+    Checksum(u64),
+    /// The session is open.
+    Opened {
+        /// What the server calls itself.
+        server: String,
+        /// What its acknowledgements stand for.
+        level: Level,
+    },
+    /// A message was refused for good. Before the next call it must have been kept somewhere.
+    Refused {
+        /// Which.
+        number: u64,
+        /// Why, for programs.
+        code: Code,
+        /// Why, for people.
+        reason: String,
+        /// The message, if the sender holds it.
+        body: Option<&'a [u8]>,
+    },
+    /// The reply to a message.
+    Reply {
+        /// To which.
+        number: u64,
+        /// The reply.
+        body: Vec<u8>,
+    },
+    /// All messages up to this number are final: they may leave the spool.
+    Final {
+        /// The last of them.
+        through: u64,
+        /// Its checksum, if it is known.
+        checksum: Option<u32>,
+    },
+    /// The connection is lost, or there is none to be had; another will be tried.
+    Lost {
+        /// What has happened.
+        reason: String,
+        /// After how long.
+        again: Duration,
+    },
+    /// The server cannot take messages now.
+    PutOff {
+        /// Why, for programs.
+        code: Code,
+        /// Why, for people.
+        reason: String,
+        /// For how long.
+        after: Duration,
+    },
+    /// It ends, and not all is final. This is the last.
+    Stop(StopReason),
+    /// There are no more messages, and all are final. This is the last.
+    Done,
+    /// Nothing, until something comes or it is this time.
+    Wait(Option<Instant>),
+}
+
+/// Why a session cannot go on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum StopReason {
+    /// Nothing became final for so long; with what went wrong last.
+    Patience(Duration, Option<String>),
+    /// The server will not go on with it.
+    Refused(Code, String),
+    /// Client and server do not agree on what was sent (rules C3, S5): the spool was copied or set back, or the server's store was.
+    Lost(Code, String),
+    /// What answers does not speak the protocol.
+    NotSpoken(String),
+}
+
+/// How far a session is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tally {
+    /// How many messages were accepted since the start, those that were there before included.
+    pub accepted: u64,
+    /// How many of them are final.
+    pub settled: u64,
+    /// How many of those were refused.
+    pub refused: u64,
+    /// How often a connection was lost and another opened.
+    pub reconnects: u64,
+}
+
+/// The client's side of a session.
+///
+/// [`handle`](Self::handle) it whatever comes, and after that call [`poll`](Self::poll) until it says to wait. Give it messages while it
+/// [wants](Self::wants) some.
+#[derive(Debug)]
+pub struct Sender {
+    config: SenderConfig,
+}
+
+impl Sender {
+    /// A sender that has no connection yet.
+    pub fn new(config: SenderConfig, start: Start, now: Instant) -> Self {
+        unimplemented!("{now:?} {start:?} {config:?}")
+    }
+
+    /// Takes what has come.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        unimplemented!("{now:?} {input:?}")
+    }
+
+    /// What is to be done next.
+    pub fn poll(&mut self, now: Instant) -> Output<'_> {
+        unimplemented!("{now:?} {:?}", self.config)
+    }
+
+    /// The number of the next message that it would take; none while it holds enough.
+    pub fn wants(&self) -> Option<u64> {
+        unimplemented!("{:?}", self.config)
+    }
+
+    /// How far it is.
+    pub fn tally(&self) -> Tally {
+        unimplemented!("{:?}", self.config)
+    }
+}
