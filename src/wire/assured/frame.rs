@@ -58,6 +58,15 @@ pub struct Open<'a> {
     pub name: Option<Cow<'a, str>>,
 }
 
+impl Open<'_> {
+    /// The same with text of its own.
+    pub fn into_owned(self) -> Open<'static> {
+        let Self { session, first, next, level, replies, token, name } = self;
+        let own = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        Open { session, first, next, level, replies, token: own(token), name: own(name) }
+    }
+}
+
 /// What a server says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ServerFrame<'a> {

@@ -4,15 +4,19 @@
 //! what has come and what time it is, and say what is to be done. `docs/protocol.md` has the bytes.
 
 mod frame;
+mod progress;
 pub mod receiver;
 mod run;
 pub mod sender;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 pub use frame::{Again, ClientFrame, Code, Grant, Level, Open, ServerFrame};
-pub use receiver::{Applied, Denied, Progress, PutOff, Receiver, ReceiverConfig, Verdict};
+pub use progress::{Applied, Denied, Progress, PutOff, Verdict};
+pub use receiver::{Receiver, ReceiverConfig};
 pub use run::{Run, checksum};
 pub use sender::{Sender, SenderConfig, Start, StopReason, Tally};
 pub use session::SessionId;

@@ -3,12 +3,16 @@
 //! Apart from what carries it: it is told what has come and what time it is, and says what is to be sent and applied. Rules S1 to S5 of
 //! `docs/protocol.md` are kept here, together with the [store](Output::Apply).
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use super::{ClientFrame, Code, Level, Open, Run, ServerFrame};
+use super::{
+    Again, Applied, ClientFrame, Code, Denied, Grant, IDLE_TIMEOUT, Level, MAX_BODY, OPEN_TIMEOUT, Open, Progress,
+    PutOff, Run, ServerFrame, Verdict, WINDOW, WINDOW_BYTES,
+};
 
 /// What a server grants to every session.
 #[derive(Clone, Debug)]
@@ -27,6 +31,20 @@ pub struct ReceiverConfig {
     pub open_timeout: Duration,
     /// After how much silence the connection is closed.
     pub idle_timeout: Duration,
+}
+
+impl Default for ReceiverConfig {
+    fn default() -> Self {
+        Self {
+            server: "wilco".to_owned(),
+            level: Level::Stored,
+            window: WINDOW,
+            window_bytes: WINDOW_BYTES,
+            max_body: MAX_BODY as u64,
+            open_timeout: OPEN_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+        }
+    }
 }
 
 /// What a receiver is told.
@@ -59,64 +77,9 @@ pub enum Output {
     /// Send a frame.
     Send(ServerFrame<'static>),
     /// Send what is to be sent, and close the connection (rule S8). This is the last.
-    Close(String),
+    Close,
     /// Nothing, until something comes or it is this time.
     Wait(Option<Instant>),
-}
-
-/// How far a session is.
-#[derive(Clone, Debug, Default)]
-pub struct Progress {
-    /// Whether the store knew it before.
-    pub known: bool,
-    /// The last number that is final and durable.
-    pub acknowledged: u64,
-    /// The checksum of that message, if it is known.
-    pub checksum: Option<u32>,
-    /// What became of messages other than that they were applied, in the order of their numbers, as far as the client has not noted it.
-    pub verdicts: Vec<(u64, Verdict)>,
-}
-
-/// Why a session is not opened.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Denied {
-    /// For programs.
-    pub code: Code,
-    /// When to try again, if ever.
-    pub again: super::Again,
-    /// For people.
-    pub reason: String,
-}
-
-/// What became of a run: all up to a number is final and durable, and the rest was put off.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// The last number that is final.
-    pub through: u64,
-    /// What became of messages other than that they were applied, in the order of their numbers.
-    pub verdicts: Vec<(u64, Verdict)>,
-    /// Why the rest was not applied now, and when it may be sent again.
-    pub put_off: Option<PutOff>,
-}
-
-/// Why messages are not applied now.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PutOff {
-    /// For programs.
-    pub code: Code,
-    /// How long to wait.
-    pub after: Duration,
-    /// For people.
-    pub reason: String,
-}
-
-/// What became of a message other than that it was applied.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Verdict {
-    /// It was refused for good.
-    Refused(Code, String),
-    /// It was applied, and this is the reply.
-    Reply(Bytes),
 }
 
 /// The server's side of one session over one connection.
@@ -126,26 +89,338 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Receiver {
     config: Arc<ReceiverConfig>,
+    state: State,
+    /// What is to be sent.
+    frames: VecDeque<ServerFrame<'static>>,
+    /// The opening that the store is to be asked about.
+    opening: Option<Open<'static>>,
+    /// The opening that was asked about: its lowest and its next number.
+    asked: (u64, u64),
+    /// Whether the client wants replies.
+    replies: bool,
+    /// The last number that is final and durable.
+    applied: u64,
+    /// What the client has sent beyond that, and the store has not yet been given.
+    pending: Run,
+    /// The bytes of what the store has been given, run by run, until it answers.
+    in_hand: VecDeque<usize>,
+    /// How many of the next answers are of runs behind one that was put off.
+    void: usize,
+    /// Whether the message after the last taken was put off: all behind it are dropped until it comes again.
+    put_off: bool,
+    /// What is noted by the client, and is to be passed on.
+    noted: Option<u64>,
+    /// Why it comes to its end, once all in hand is done.
+    ending: Option<Ending>,
+    /// When something came last.
+    heard: Instant,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Nothing has come.
+    New,
+    /// The store is asked.
+    Opening,
+    Open,
+    /// Nothing more is taken or applied.
+    Closed,
+}
+
+/// An end in order.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ending {
+    /// The client has said that there is nothing more.
+    Theirs,
+    /// The server is about to end.
+    Drain,
 }
 
 impl Receiver {
+    /// How many runs the store may have in hand: one that it applies, one that is ready for it.
+    const IN_HAND: usize = 2;
+
     /// The side of a connection that has just begun.
     pub fn new(config: Arc<ReceiverConfig>, now: Instant) -> Self {
-        unimplemented!("{now:?} {config:?}")
+        Self {
+            config,
+            state: State::New,
+            frames: VecDeque::new(),
+            opening: None,
+            asked: (1, 1),
+            replies: false,
+            applied: 0,
+            pending: Run::new(1),
+            in_hand: VecDeque::new(),
+            void: 0,
+            put_off: false,
+            noted: None,
+            ending: None,
+            heard: now,
+        }
     }
 
     /// Takes what has come.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
-        unimplemented!("{now:?} {input:?}")
+        if self.state == State::Closed {
+            return;
+        }
+        match input {
+            Input::Frame(frame) => {
+                self.heard = now;
+                self.frame(frame);
+            }
+            Input::Broken(code, reason) => self.fail(code, Again::Never, reason),
+            Input::Opened(Ok(progress)) => self.opened(progress),
+            Input::Opened(Err(Denied { code, again, reason })) => self.fail(code, again, reason),
+            Input::Applied(applied) => self.applied(applied),
+            Input::TakenOver => {
+                self.fail(Code::TAKEN_OVER, Again::Never, "another connection has taken the session over".to_owned());
+            }
+            Input::Drain => _ = self.ending.get_or_insert(Ending::Drain),
+        }
     }
 
     /// What is to be done next.
     pub fn poll(&mut self, now: Instant) -> Output {
-        unimplemented!("{now:?} {:?}", self.config)
+        self.check_time(now);
+        self.end_in_order();
+        if let Some(frame) = self.frames.pop_front() {
+            return Output::Send(frame);
+        }
+        if let Some(noted) = self.noted.take() {
+            return Output::Note(noted);
+        }
+        if self.state == State::Closed {
+            return Output::Close;
+        }
+        if let Some(opening) = self.opening.take() {
+            return Output::Open(opening);
+        }
+        if !self.pending.is_empty() && self.in_hand.len() < Self::IN_HAND && self.void == 0 {
+            let next = self.pending.next();
+            let run = mem::replace(&mut self.pending, Run::new(next));
+            self.in_hand.push_back(run.bytes.len());
+            return Output::Apply(run);
+        }
+        Output::Wait(self.due())
     }
 
     /// Whether frames are to be read now.
     pub fn wants_input(&self) -> bool {
-        unimplemented!("{:?}", self.config)
+        match self.state {
+            State::New => true,
+            State::Opening | State::Closed => false,
+            State::Open => {
+                let messages = self.taken() - self.applied;
+                // What was granted is there at once with one read. Whoever sends more than that must wait.
+                messages <= u64::from(self.config.window) && self.bytes_in_hand() <= self.config.window_bytes
+            }
+        }
+    }
+
+    /// Whether the session is open.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// The last number that is final and durable.
+    pub fn acknowledged(&self) -> u64 {
+        self.applied
+    }
+
+    /// The last number that the client has sent and that was not dropped.
+    fn taken(&self) -> u64 {
+        self.pending.last()
+    }
+
+    fn bytes_in_hand(&self) -> u64 {
+        (self.in_hand.iter().sum::<usize>() + self.pending.bytes.len()) as u64
+    }
+
+    fn frame(&mut self, frame: ClientFrame<'_>) {
+        match (frame, self.state) {
+            (ClientFrame::Open(open), State::New) if open.first == 0 || open.next < open.first => {
+                self.protocol_error("numbers begin with 1, and the next is not below the first");
+            }
+            (ClientFrame::Open(open), State::New) => {
+                self.asked = (open.first, open.next);
+                self.replies = open.replies;
+                self.opening = Some(open.into_owned());
+                self.state = State::Opening;
+            }
+            (ClientFrame::Open(_), _) => self.protocol_error("the session is open already"),
+            (ClientFrame::Ping(token), _) => self.frames.push_back(ServerFrame::Pong(token.into_owned().into())),
+            (ClientFrame::Pong(_), _) => {}
+            (_, State::New | State::Opening) => self.protocol_error("a session begins with OPEN"),
+            (ClientFrame::Message { number, origin, body }, _) => {
+                if self.takes(number) {
+                    if let Some((session, there)) = origin {
+                        self.pending.origins.push((number, session, there));
+                    }
+                    self.pending.push(body);
+                }
+            }
+            (ClientFrame::TooLarge { number, length }, _) => {
+                if self.takes(number) {
+                    let most = self.config.max_body;
+                    let reason = format!("the message has {length} bytes, and {most} are the most");
+                    self.pending.push_refused(Code::TOO_LARGE, reason);
+                }
+            }
+            (ClientFrame::Noted(number), _) => self.noted = self.noted.max(Some(number.min(self.applied))),
+            (ClientFrame::Bye, _) => _ = self.ending.get_or_insert(Ending::Theirs),
+        }
+    }
+
+    /// Whether a message of this number is the one that comes next. One that came before is acknowledged again.
+    fn takes(&mut self, number: u64) -> bool {
+        // What comes after the last word is not taken: the client sends it again, elsewhere or later.
+        if self.ending.is_some() {
+            return false;
+        }
+        let next = self.taken() + 1;
+        if number == next {
+            self.put_off = false;
+            return true;
+        }
+        if (1..=self.applied).contains(&number) {
+            self.acknowledge();
+        } else if number == 0 || (number > next && !self.put_off) {
+            self.protocol_error(&format!("message {next} comes next, and {number} came"));
+        }
+        false
+    }
+
+    /// What the store knows decides whether client and server speak of the same session (rule S5).
+    fn opened(&mut self, progress: Progress) {
+        if self.state != State::Opening {
+            return;
+        }
+        let ((first, next), acknowledged) = (self.asked, progress.acknowledged);
+        if !progress.known && first > 1 {
+            let reason = format!("this server does not know the session, and message {first} is not its first");
+            return self.fail(Code::UNKNOWN_SESSION, Again::Never, reason);
+        }
+        if acknowledged < first - 1 {
+            let reason =
+                format!("this server has {acknowledged} messages of the session, and has acknowledged {}", first - 1);
+            return self.fail(Code::SERVER_BEHIND, Again::Never, reason);
+        }
+        if acknowledged >= next {
+            let last = next - 1;
+            let reason =
+                format!("this server has {acknowledged} messages of the session, and the client has sent {last}");
+            return self.fail(Code::CLIENT_BEHIND, Again::Never, reason);
+        }
+        self.state = State::Open;
+        self.applied = acknowledged;
+        self.pending = Run::new(acknowledged + 1);
+        let verdicts: Vec<_> = progress.verdicts.into_iter().filter(|(number, _)| *number >= first).collect();
+        // What the client takes for applied must not be what was refused: that is said first.
+        let told = verdicts.first().map_or(acknowledged, |(number, _)| number - 1);
+        self.frames.push_back(ServerFrame::Granted(Grant {
+            acknowledged: told,
+            checksum: progress.checksum.filter(|_| told == acknowledged),
+            window: self.config.window,
+            window_bytes: self.config.window_bytes,
+            max_body: self.config.max_body,
+            idle: self.config.idle_timeout,
+            level: self.config.level,
+            server: self.config.server.clone().into(),
+        }));
+        self.tell(verdicts);
+        if told < acknowledged {
+            self.acknowledge();
+        }
+    }
+
+    fn applied(&mut self, applied: Applied) {
+        self.in_hand.pop_front();
+        if self.void > 0 {
+            // It was behind one that was put off.
+            self.void -= 1;
+            return;
+        }
+        let Applied { through, verdicts, put_off } = applied;
+        self.tell(verdicts);
+        if through > self.applied {
+            self.applied = through;
+            self.acknowledge();
+        }
+        if let Some(PutOff { code, after, reason }) = put_off {
+            let number = through + 1;
+            self.pending = Run::new(number);
+            self.void = self.in_hand.len();
+            self.put_off = true;
+            self.frames.push_back(ServerFrame::PutOff { number, after, code, reason: reason.into() });
+        }
+    }
+
+    fn tell(&mut self, verdicts: Vec<(u64, Verdict)>) {
+        for (number, verdict) in verdicts {
+            match verdict {
+                Verdict::Refused(code, reason) => {
+                    self.frames.push_back(ServerFrame::Refused { number, code, reason: reason.into() });
+                }
+                Verdict::Reply(body) if self.replies => {
+                    self.frames.push_back(ServerFrame::Reply { number, body: Cow::Owned(body.to_vec()) });
+                }
+                Verdict::Reply(_) => {}
+            }
+        }
+    }
+
+    /// Acknowledges all that is final: with the last word that waits to be sent, if that is one of this kind.
+    fn acknowledge(&mut self) {
+        match self.frames.back_mut() {
+            Some(ServerFrame::Acknowledged(number)) => *number = self.applied,
+            _ => self.frames.push_back(ServerFrame::Acknowledged(self.applied)),
+        }
+    }
+
+    fn protocol_error(&mut self, reason: &str) {
+        self.fail(Code::BAD_FRAME, Again::Never, reason.to_owned());
+    }
+
+    /// Ends the connection. What the store has in hand it goes on with; nothing more is given to it.
+    fn fail(&mut self, code: Code, again: Again, reason: String) {
+        self.frames.push_back(ServerFrame::Error { code, again, reason: reason.into() });
+        self.state = State::Closed;
+    }
+
+    fn end_in_order(&mut self) {
+        let drain = match (self.ending, self.state) {
+            (Some(Ending::Drain), State::New | State::Opening) => {
+                let again = Again::After(Duration::ZERO);
+                return self.fail(Code::OVERLOADED, again, "the server is about to end".to_owned());
+            }
+            (Some(ending), State::Open) if self.in_hand.is_empty() && self.pending.is_empty() => {
+                ending == Ending::Drain
+            }
+            _ => return,
+        };
+        self.frames.push_back(ServerFrame::Bye { acknowledged: self.applied, drain });
+        self.state = State::Closed;
+    }
+
+    fn check_time(&mut self, now: Instant) {
+        if self.due().is_none_or(|due| now < due) {
+            return;
+        }
+        let reason = match self.state {
+            State::New => format!("the session was not opened within {:?}", self.config.open_timeout),
+            _ => format!("nothing came for {:?}", self.config.idle_timeout),
+        };
+        self.fail(Code::TIMEOUT, Again::After(Duration::ZERO), reason);
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match self.state {
+            State::New => self.heard.checked_add(self.config.open_timeout),
+            // What takes the store long is not the client's silence.
+            State::Open if self.in_hand.is_empty() => self.heard.checked_add(self.config.idle_timeout),
+            _ => None,
+        }
     }
 }

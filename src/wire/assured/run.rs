@@ -3,6 +3,8 @@
 //! Apart, because it is what everything on the way hands on: the spool, the sender, the receiver and the store. There is no
 //! allocation for a single message.
 
+use std::ops::RangeInclusive;
+
 use super::{Code, SessionId};
 use crate::wire::Span;
 
@@ -66,6 +68,13 @@ impl Run {
             .ok()
             .and_then(|at| self.spans.get(at))
             .map_or(&[], |span| span.of(&self.bytes))
+    }
+
+    /// How many bytes the messages of these numbers have, all of which it has.
+    pub fn size_of(&self, numbers: RangeInclusive<u64>) -> u64 {
+        let at = |number: u64| usize::try_from(number - self.first).ok();
+        let spans = at(*numbers.start()).zip(at(*numbers.end())).and_then(|(first, last)| self.spans.get(first..=last));
+        spans.unwrap_or_default().iter().map(|span| (span.end - span.start) as u64).sum()
     }
 
     /// Each number and its message, those that are refused left out.

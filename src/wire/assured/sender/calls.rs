@@ -1,11 +1,10 @@
-//! `Sender`: the client's side of a session, through any number of connections.
+//! What a sender is told and what it wants done.
 //!
-//! Apart from what carries it: it is told what has come and what time it is, and says when to connect, what to send and what has become
-//! final. Rules C2 to C5 of `docs/protocol.md` are kept here, C1 by the spool.
+//! Apart from the sender: these are the words between it and whoever drives it, over a stream or by datagrams.
 
 use std::time::{Duration, Instant};
 
-use super::{ClientFrame, Code, Level, Run, ServerFrame, SessionId};
+use crate::wire::assured::{ClientFrame, Code, Level, Run, ServerFrame, SessionId};
 
 /// Settings of a sender.
 #[derive(Clone, Debug)]
@@ -148,40 +147,4 @@ pub struct Tally {
     pub refused: u64,
     /// How often a connection was lost and another opened.
     pub reconnects: u64,
-}
-
-/// The client's side of a session.
-///
-/// [`handle`](Self::handle) it whatever comes, and after that call [`poll`](Self::poll) until it says to wait. Give it messages while it
-/// [wants](Self::wants) some.
-#[derive(Debug)]
-pub struct Sender {
-    config: SenderConfig,
-}
-
-impl Sender {
-    /// A sender that has no connection yet.
-    pub fn new(config: SenderConfig, start: Start, now: Instant) -> Self {
-        unimplemented!("{now:?} {start:?} {config:?}")
-    }
-
-    /// Takes what has come.
-    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
-        unimplemented!("{now:?} {input:?}")
-    }
-
-    /// What is to be done next.
-    pub fn poll(&mut self, now: Instant) -> Output<'_> {
-        unimplemented!("{now:?} {:?}", self.config)
-    }
-
-    /// The number of the next message that it would take; none while it holds enough.
-    pub fn wants(&self) -> Option<u64> {
-        unimplemented!("{:?}", self.config)
-    }
-
-    /// How far it is.
-    pub fn tally(&self) -> Tally {
-        unimplemented!("{:?}", self.config)
-    }
 }

@@ -1,0 +1,187 @@
+//! What the words of a server mean to a sender.
+//!
+//! Apart from what it does by itself: here is every frame of a server, and what becomes of it.
+
+use std::time::{Duration, Instant};
+
+use super::{Event, Link, Sender, StopReason, Window};
+use crate::wire::assured::{Again, ClientFrame, Code, Grant, ServerFrame, checksum};
+
+impl Sender {
+    /// Takes a frame of the server.
+    pub(super) fn frame(&mut self, frame: ServerFrame<'_>, now: Instant) {
+        match (frame, self.link) {
+            (ServerFrame::Error { code, again, reason }, link) if link != Link::Connecting => {
+                self.refused_session(code, again, reason.into_owned(), now);
+            }
+            (ServerFrame::Bye { .. }, Link::Leaving(_)) => self.over(Event::Done),
+            (ServerFrame::Bye { acknowledged, drain }, Link::Open(_)) => self.sent_away(acknowledged, drain, now),
+            (ServerFrame::Ping(token), Link::Open(_)) => {
+                self.words.push_back(ClientFrame::Pong(token.into_owned().into()));
+            }
+            (ServerFrame::Pong(_), Link::Open(_) | Link::Opening(_)) => {}
+            (ServerFrame::Granted(grant), Link::Opening(_)) => self.granted(&grant, now),
+            (ServerFrame::Acknowledged(number), Link::Open(_)) => self.acknowledged(number, now),
+            (ServerFrame::Refused { number, code, reason }, Link::Open(_)) => {
+                if self.is_new_verdict(number) {
+                    self.tally.refused += 1;
+                    self.events.push_back(Event::Refused { number, code, reason: reason.into_owned() });
+                }
+            }
+            (ServerFrame::Reply { number, body }, Link::Open(_)) => {
+                if self.is_new_verdict(number) {
+                    self.events.push_back(Event::Reply { number, body: body.into_owned() });
+                }
+            }
+            (ServerFrame::PutOff { number, after, code, reason }, Link::Open(_)) => {
+                self.put_off(number, after, code, reason.into_owned(), now);
+            }
+            (ServerFrame::Window { messages, bytes }, Link::Open(_)) => {
+                self.window = Window { messages: messages.into(), bytes };
+            }
+            // What was under way when the connection was left.
+            (_, Link::Down(_) | Link::Leaving(_) | Link::Over) => {}
+            _ => self.broken("it said something that has no place there".to_owned(), now),
+        }
+    }
+
+    /// What came is not of the protocol.
+    pub(super) fn broken(&mut self, reason: String, now: Instant) {
+        match self.link {
+            // Whoever has said something of the protocol before may have been cut short.
+            Link::Opening(_) if !self.was_open => self.stop(StopReason::NotSpoken(reason)),
+            Link::Opening(_) | Link::Proving { .. } | Link::Open(_) => {
+                self.drop_link(format!("the server does not keep to the protocol: {reason}"), now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The spool has said what the checksum is of a message that is not held.
+    pub(super) fn prove(&mut self, own: Option<u32>, now: Instant) {
+        if let Link::Proving { acknowledged, checksum } = self.link {
+            match own.is_some_and(|own| own != checksum) {
+                true => self.forked(acknowledged),
+                false => self.opened(acknowledged, now),
+            }
+        }
+    }
+
+    fn granted(&mut self, grant: &Grant<'_>, now: Instant) {
+        let acknowledged = grant.acknowledged;
+        let before = self.settled;
+        if acknowledged < before {
+            let reason =
+                format!("the server has {acknowledged} messages of the session, and had acknowledged {before}");
+            return self.stop(StopReason::Lost(Code::SERVER_BEHIND, reason));
+        }
+        if acknowledged >= self.next {
+            let last = self.next - 1;
+            let reason = format!("the server has {acknowledged} messages of the session, and {last} were sent");
+            return self.stop(StopReason::Lost(Code::CLIENT_BEHIND, reason));
+        }
+        self.window = Window { messages: grant.window.into(), bytes: grant.window_bytes };
+        self.events.push_back(Event::Opened { server: grant.server.clone().into_owned(), level: grant.level });
+        let own = match acknowledged == before {
+            true => self.held.checksum(),
+            false => self.held.message(acknowledged).map(checksum),
+        };
+        match (grant.checksum, own) {
+            (Some(theirs), Some(own)) if theirs != own => self.forked(acknowledged),
+            (Some(checksum), None) if acknowledged > before => {
+                self.link = Link::Proving { acknowledged, checksum };
+                self.events.push_back(Event::Checksum(acknowledged));
+            }
+            _ => self.opened(acknowledged, now),
+        }
+    }
+
+    /// Rule C3.
+    fn forked(&mut self, number: u64) {
+        let reason =
+            format!("message {number} is not the one that the server has: the session was copied, or set back");
+        self.stop(StopReason::Lost(Code::CLIENT_BEHIND, reason));
+    }
+
+    fn opened(&mut self, acknowledged: u64, now: Instant) {
+        self.link = Link::Open(now);
+        self.tally.reconnects += u64::from(self.was_open);
+        self.was_open = true;
+        (self.sent, self.sent_bytes) = (self.settled, 0);
+        self.finish(acknowledged, now);
+    }
+
+    fn acknowledged(&mut self, number: u64, now: Instant) {
+        match number >= self.next {
+            // It cannot have what was not sent.
+            true => self.broken(format!("it acknowledges message {number}, which was not sent"), now),
+            false => self.finish(number, now),
+        }
+    }
+
+    /// All to this number is final (rule C2).
+    fn finish(&mut self, through: u64, now: Instant) {
+        if through > self.settled {
+            (self.moved, self.waiting) = (now, now);
+            self.tally.settled += through - self.settled;
+            self.sent_bytes -= self.held.size_of(self.settled + 1..=through.min(self.sent));
+            // What was acknowledged before the connection was lost need not be sent again.
+            self.sent = self.sent.max(through);
+            self.settled = through;
+            self.events.push_back(Event::Final(through));
+        }
+        if self.unnoted && through >= self.last_verdict {
+            self.unnoted = false;
+            self.words.push_back(ClientFrame::Noted(through));
+        }
+    }
+
+    fn is_new_verdict(&mut self, number: u64) -> bool {
+        self.unnoted = true;
+        let is_new = number > self.last_verdict && number > self.settled;
+        self.last_verdict = self.last_verdict.max(number);
+        is_new
+    }
+
+    fn put_off(&mut self, number: u64, after: Duration, code: Code, reason: String, now: Instant) {
+        if number <= self.settled || number > self.sent {
+            return self.broken(format!("it puts off message {number}, which is not on its way"), now);
+        }
+        self.sent = number - 1;
+        self.sent_bytes = self.held.size_of(self.settled + 1..=self.sent);
+        let after = self.pauses.stretched(after);
+        self.put_off = now.checked_add(after);
+        self.trouble = Some(reason.clone());
+        self.events.push_back(Event::PutOff { code, reason, after });
+    }
+
+    /// The server ends the connection, and the session goes on over another.
+    fn sent_away(&mut self, acknowledged: u64, drain: bool, now: Instant) {
+        self.acknowledged(acknowledged, now);
+        self.events.push_back(Event::Disconnect);
+        match drain {
+            true => {
+                self.elsewhere = true;
+                self.down("the server is about to end".to_owned(), now, Duration::ZERO);
+            }
+            false => self.lose("the server has ended the connection".to_owned(), now),
+        }
+    }
+
+    fn refused_session(&mut self, code: Code, again: Again, reason: String, now: Instant) {
+        match again {
+            Again::Never => self.stop(match code {
+                Code::CLIENT_BEHIND | Code::UNKNOWN_SESSION | Code::SERVER_BEHIND | Code::TAKEN_OVER => {
+                    StopReason::Lost(code, reason)
+                }
+                _ => StopReason::Refused(code, reason),
+            }),
+            Again::After(least) => {
+                self.events.push_back(Event::Disconnect);
+                self.elsewhere = true;
+                let again = self.pauses.next().max(self.pauses.stretched(least));
+                self.down(format!("the server says: {reason}"), now, again);
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `Held`: the messages that a sender may have to send again.
+//!
+//! Apart from the sender: here is only where they lie. Runs are kept as they came, so that nothing is copied.
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+
+use crate::wire::assured::{Run, SessionId, checksum};
+
+/// Messages whose numbers follow each other, from the first that is not final.
+#[derive(Debug)]
+pub(super) struct Held {
+    first: u64,
+    /// The checksum of the message before the first.
+    checksum: Option<u32>,
+    runs: VecDeque<Run>,
+    bytes: u64,
+}
+
+impl Held {
+    /// What a single message counts beside its bytes: where it lies.
+    const OVERHEAD: usize = size_of::<crate::wire::Span>();
+
+    pub(super) fn new(first: u64, checksum: Option<u32>) -> Self {
+        Self { first, checksum, runs: VecDeque::new(), bytes: 0 }
+    }
+
+    /// The lowest number that is not final.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The number after the last that is held.
+    pub(super) fn next(&self) -> u64 {
+        self.runs.back().map_or(self.first, Run::next)
+    }
+
+    /// How much it takes, in bytes. What is final counts for as long as others of its run are not.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The checksum of the message before the first, if it is known.
+    pub(super) fn checksum(&self) -> Option<u32> {
+        self.checksum
+    }
+
+    /// Adds messages. What is final or held already is left out, as is what does not follow.
+    pub(super) fn push(&mut self, run: Run) {
+        if run.next() > self.next() && run.first <= self.next() {
+            self.bytes += Self::counts(&run);
+            self.runs.push_back(run);
+        }
+    }
+
+    /// Drops the messages up to a number.
+    pub(super) fn settle(&mut self, through: u64) {
+        if through < self.first {
+            return;
+        }
+        self.checksum = self.message(through).map(checksum);
+        while let Some(run) = self.runs.pop_front_if(|run| run.last() <= through) {
+            self.bytes -= Self::counts(&run);
+        }
+        self.first = through + 1;
+    }
+
+    /// How many bytes the messages of these numbers have, those that are held.
+    pub(super) fn size_of(&self, numbers: RangeInclusive<u64>) -> u64 {
+        let (first, last) = (self.first.max(*numbers.start()), *numbers.end());
+        let at = self.runs.partition_point(|run| run.next() <= first);
+        let runs = self.runs.iter().skip(at).take_while(|run| run.first <= last);
+        runs.map(|run| run.size_of(first.max(run.first)..=last.min(run.last()))).sum()
+    }
+
+    /// The message of a number, if it is held and not final.
+    pub(super) fn message(&self, number: u64) -> Option<&[u8]> {
+        self.run(number).map(|run| run.message(number))
+    }
+
+    /// How many bytes the message has.
+    pub(super) fn size(&self, number: u64) -> Option<u64> {
+        self.message(number).map(|message| message.len() as u64)
+    }
+
+    /// Where the message was sent first, if that was in another session.
+    pub(super) fn origin(&self, number: u64) -> Option<(SessionId, u64)> {
+        let origins = &self.run(number)?.origins;
+        let at = origins.binary_search_by_key(&number, |(here, ..)| *here).ok()?;
+        origins.get(at).map(|(_, session, there)| (session.clone(), *there))
+    }
+
+    fn run(&self, number: u64) -> Option<&Run> {
+        if number < self.first {
+            return None;
+        }
+        let at = self.runs.partition_point(|run| run.next() <= number);
+        self.runs.get(at).filter(|run| run.first <= number)
+    }
+
+    fn counts(run: &Run) -> u64 {
+        (run.bytes.len() + run.len() * Self::OVERHEAD) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(first: u64, bodies: &[&str]) -> Run {
+        let mut run = Run::new(first);
+        bodies.iter().for_each(|body| run.push(body.as_bytes()));
+        run
+    }
+
+    #[test]
+    fn what_is_final_is_dropped_and_the_rest_is_found_by_its_number() {
+        let mut held = Held::new(5, Some(7));
+        held.push(run(5, &["five", "six", "seven"]));
+        held.push(run(8, &["eight"]));
+        // Neither one that is there nor one that does not follow.
+        held.push(run(8, &["again"]));
+        held.push(run(10, &["ten"]));
+        assert_eq!((held.first(), held.next()), (5, 9));
+        assert_eq!((held.message(8), held.message(9), held.message(4)), (Some(&b"eight"[..]), None, None));
+        assert_eq!((held.size_of(1..=6), held.size_of(6..=99), held.size_of(9..=9)), (7, 13, 0));
+        held.settle(6);
+        assert_eq!((held.first(), held.message(6), held.checksum()), (7, None, Some(checksum(b"six"))));
+        held.settle(6);
+        assert_eq!(held.first(), 7);
+        held.settle(8);
+        assert_eq!((held.bytes(), held.next()), (0, 9));
+    }
+
+    #[test]
+    fn more_may_be_final_than_is_held() {
+        let mut held = Held::new(1, None);
+        held.push(run(1, &["one", "two"]));
+        held.settle(9);
+        assert_eq!((held.first(), held.next(), held.bytes(), held.checksum()), (10, 10, 0, None));
+        held.push(run(10, &["ten"]));
+        assert_eq!(held.message(10), Some(&b"ten"[..]));
+    }
+
+    #[test]
+    fn a_message_keeps_where_it_comes_from() {
+        let session = SessionId::of_bits(1);
+        let mut held = Held::new(1, None);
+        held.push(Run { origins: vec![(2, session.clone(), 77)], ..run(1, &["one", "two"]) });
+        assert_eq!((held.origin(1), held.origin(2)), (None, Some((session, 77))));
+    }
+}

@@ -1,0 +1,80 @@
+//! `Pauses`: how long a client waits before it connects again.
+//!
+//! Apart, with what is random in it: a thousand clients of a server that comes back must not all come at once.
+
+use std::time::Duration;
+
+use crate::wire::assured::{BACK_OFF, HEALTHY_AFTER};
+
+/// Pauses that double, each a random part of what it may be ("full jitter").
+#[derive(Debug)]
+pub(super) struct Pauses {
+    random: u64,
+    most: Duration,
+}
+
+impl Pauses {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { random: seed, most: BACK_OFF.0 }
+    }
+
+    /// The next pause.
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = self.part_of(self.most);
+        self.most = (self.most * 2).min(BACK_OFF.1);
+        pause
+    }
+
+    /// The next pause, after a connection that was open for so long.
+    pub(super) fn after_use(&mut self, open: Duration) -> Duration {
+        if open >= HEALTHY_AFTER {
+            self.most = BACK_OFF.0;
+        }
+        self.next()
+    }
+
+    /// Something longer by up to a quarter, for a pause that the server has asked for.
+    pub(super) fn stretched(&mut self, pause: Duration) -> Duration {
+        pause + self.part_of(pause / 4)
+    }
+
+    fn part_of(&mut self, whole: Duration) -> Duration {
+        // SplitMix64 (Steele, Lea and Flood 2014): nothing here has to be hard to guess.
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        whole * u32::try_from((mixed ^ (mixed >> 31)) >> 48).unwrap_or(0) / (1 << 16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_begin_anew_after_a_good_connection() {
+        let mut pauses = Pauses::new(1);
+        for doublings in 0..12 {
+            let most = (BACK_OFF.0 * (1 << doublings)).min(BACK_OFF.1);
+            let pause = pauses.next();
+            assert!(pause <= most, "{pause:?} of {most:?}");
+        }
+        assert_eq!(pauses.most, BACK_OFF.1);
+        pauses.after_use(HEALTHY_AFTER / 2);
+        assert_eq!(pauses.most, BACK_OFF.1);
+        assert!(pauses.after_use(HEALTHY_AFTER) <= BACK_OFF.0);
+    }
+
+    #[test]
+    fn no_two_clients_have_the_same_pauses() {
+        let pauses = |seed| {
+            let mut pauses = Pauses::new(seed);
+            (0..9).map(|_| pauses.next()).collect::<Vec<_>>()
+        };
+        assert_ne!(pauses(1), pauses(2));
+        let second = Duration::from_secs(1);
+        let mut pauses = Pauses::new(3);
+        assert!((0..99).all(|_| (second..=second * 5 / 4).contains(&pauses.stretched(second))));
+    }
+}
