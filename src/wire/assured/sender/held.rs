@@ -25,11 +25,6 @@ impl Held {
         Self { first, checksum, runs: VecDeque::new(), bytes: 0 }
     }
 
-    /// The lowest number that is not final.
-    pub(super) fn first(&self) -> u64 {
-        self.first
-    }
-
     /// The number after the last that is held.
     pub(super) fn next(&self) -> u64 {
         self.runs.back().map_or(self.first, Run::next)
@@ -59,9 +54,8 @@ impl Held {
             return;
         }
         self.checksum = self.message(through).map(checksum);
-        while let Some(run) = self.runs.pop_front_if(|run| run.last() <= through) {
-            self.bytes -= Self::counts(&run);
-        }
+        let settled = self.runs.partition_point(|run| run.last() <= through);
+        self.bytes -= self.runs.drain(..settled).map(|run| Self::counts(&run)).sum::<u64>();
         self.first = through + 1;
     }
 
@@ -121,13 +115,13 @@ mod tests {
         // Neither one that is there nor one that does not follow.
         held.push(run(8, &["again"]));
         held.push(run(10, &["ten"]));
-        assert_eq!((held.first(), held.next()), (5, 9));
+        assert_eq!((held.first, held.next()), (5, 9));
         assert_eq!((held.message(8), held.message(9), held.message(4)), (Some(&b"eight"[..]), None, None));
         assert_eq!((held.size_of(1..=6), held.size_of(6..=99), held.size_of(9..=9)), (7, 13, 0));
         held.settle(6);
-        assert_eq!((held.first(), held.message(6), held.checksum()), (7, None, Some(checksum(b"six"))));
+        assert_eq!((held.first, held.message(6), held.checksum()), (7, None, Some(checksum(b"six"))));
         held.settle(6);
-        assert_eq!(held.first(), 7);
+        assert_eq!(held.first, 7);
         held.settle(8);
         assert_eq!((held.bytes(), held.next()), (0, 9));
     }
@@ -137,7 +131,7 @@ mod tests {
         let mut held = Held::new(1, None);
         held.push(run(1, &["one", "two"]));
         held.settle(9);
-        assert_eq!((held.first(), held.next(), held.bytes(), held.checksum()), (10, 10, 0, None));
+        assert_eq!((held.first, held.next(), held.bytes(), held.checksum()), (10, 10, 0, None));
         held.push(run(10, &["ten"]));
         assert_eq!(held.message(10), Some(&b"ten"[..]));
     }
