@@ -3,7 +3,14 @@
 //! Apart from plain messages, which carry no numbers. Nothing here reads, writes or looks at a clock: [`Sender`] and [`Receiver`] are told
 //! what has come and what time it is, and say what is to be done. `docs/protocol.md` has the bytes.
 
+mod decoder;
+mod detection;
+mod encode;
+mod error;
+mod fields;
 mod frame;
+mod header;
+mod packet;
 pub mod receiver;
 mod run;
 pub mod sender;
@@ -11,6 +18,9 @@ mod session;
 
 use std::time::Duration;
 
+pub use decoder::FrameDecoder;
+pub use detection::{Detected, MAX_TARGET, detect};
+pub use error::FrameError;
 pub use frame::{Again, ClientFrame, Code, Grant, Level, Open, ServerFrame};
 pub use receiver::{Applied, Denied, Progress, PutOff, Receiver, ReceiverConfig, Verdict};
 pub use run::{Run, checksum};
