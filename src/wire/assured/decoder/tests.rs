@@ -256,19 +256,22 @@ fn a_body_that_trickles_in_is_not_looked_through_again() {
 }
 
 #[test]
-fn the_transcript_of_the_documentation_is_what_is_said() {
+fn the_transcripts_of_the_documentation_are_what_is_said() {
     let page = include_str!("../../../../docs/protocol.md");
-    let block = page.split("```wilco\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a transcript");
-    for (is_client, side) in [(true, "C: "), (false, "S: ")] {
-        let stream: String =
-            block.lines().filter_map(|line| line.strip_prefix(side)).flat_map(|line| [line, "\n"]).collect();
-        let decode = if is_client { client_frames } else { server_frames };
-        let (frames, error) = decode(1 << 20, stream.as_bytes(), &[3]);
-        assert_eq!(error, None);
-        let encoded: Vec<u8> = frames.into_iter().flat_map(|(_, encoded)| encoded).collect();
-        assert_eq!(String::from_utf8_lossy(&encoded), stream);
+    let blocks: Vec<_> = page.split("```wilco\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        assert!(block.lines().all(|line| line.starts_with("C: ") || line.starts_with("S: ")));
+        for (side, decode) in [("C: ", client_frames as fn(_, &_, &_) -> _), ("S: ", server_frames)] {
+            let lines = block.lines().filter_map(|line| line.strip_prefix(side));
+            let stream: String = lines.flat_map(|line| [line, "\n"]).collect();
+            let (frames, error) = decode(1 << 20, stream.as_bytes(), &[3]);
+            assert_eq!(error, None);
+            let encoded: Vec<u8> = frames.into_iter().flat_map(|(_, encoded)| encoded).collect();
+            assert_eq!(String::from_utf8_lossy(&encoded), stream);
+        }
     }
-    assert!(block.lines().all(|line| line.starts_with("C: ") || line.starts_with("S: ")));
+    assert!(page.contains(&format!("crc={:08x}", super::super::checksum(b"two\nlines"))));
 }
 
 fn session() -> impl Strategy<Value = SessionId> {
