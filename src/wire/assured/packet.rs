@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_packet_is_one_frame() {
         let message = |number, body| ClientFrame::Message { number, origin: None, body };
-        let rows: [(&[u8], ClientFrame<'_>); 13] = [
+        let rows: [(&[u8], ClientFrame<'_>); 14] = [
             (b"K 5", ClientFrame::Noted(5)),
             (b"K 5\n", ClientFrame::Noted(5)),
             (b"K 5\r\n", ClientFrame::Noted(5)),
@@ -89,6 +89,7 @@ mod tests {
             (b"M 1 0\n\n", message(1, b"")),
             (b"M 1 -\nab", message(1, b"ab")),
             (b"M 1 -\nab\r\n", message(1, b"ab")),
+            (b"M 1 -\nab\r", message(1, b"ab")),
             (b"M 1 -", message(1, b"")),
             (b"M 1 9\nab", ClientFrame::TooLarge { number: 1, length: 9 }),
             (b"M 1 -\n123456789", ClientFrame::TooLarge { number: 1, length: 9 }),
