@@ -15,6 +15,9 @@ use crate::wire::assured::SessionId;
 /// How much is read at once.
 const CHUNK: usize = 256 * 1024;
 
+/// How much memory is kept for what is read.
+const MOST_KEPT: usize = 4 * CHUNK;
+
 /// The least that a disk writes as a whole.
 const SECTOR: u64 = 512;
 
@@ -171,6 +174,10 @@ impl Scan {
             return Ok(false);
         }
         self.buffer.drain(..self.at);
+        // A long message must not cost its memory for good.
+        if self.buffer.capacity() > MOST_KEPT {
+            self.buffer.shrink_to(CHUNK);
+        }
         (self.base, self.at) = (here, 0);
         let held = self.buffer.len();
         let most = usize::try_from(end - here).unwrap_or(usize::MAX).min(wanted.max(CHUNK));
