@@ -25,7 +25,7 @@ fn batch<T: AsRef<[u8]>>(messages: &[T]) -> Batch {
 }
 
 /// A directory in memory where there is such a place: nothing here depends on what a disk does, and thousands of syncs take their time.
-fn temporary() -> TempDir {
+pub(super) fn temporary() -> TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     made.expect("make a temporary directory")
