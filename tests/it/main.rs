@@ -27,6 +27,7 @@ mod raw;
 mod reaching;
 mod serving;
 mod sockets;
+mod spool;
 mod standard_services;
 mod statuses;
 mod trying;

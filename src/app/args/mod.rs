@@ -13,6 +13,7 @@ mod output;
 mod probe;
 mod programs;
 mod server;
+mod spool;
 mod value;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub(super) use output::Output;
 pub(super) use probe::ProbeArgs;
 pub(super) use programs::ProgramArgs;
 pub(super) use server::{RunningArgs, ServerArgs, SocketFileArgs};
+pub(super) use spool::SpoolArgs;
 
 use super::{Exit, Program};
 
@@ -47,6 +49,7 @@ pub(super) enum Command {
     Lookup(LookupArgs),
     Probe(ProbeArgs),
     Bench(Box<BenchArgs>),
+    Spool(SpoolArgs),
     Try(TryArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -89,7 +92,7 @@ pub(super) fn definition(program: Program) -> clap::Command {
 /// How a program is called, in a line.
 pub(super) fn synopsis(program: Program) -> &'static str {
     match program {
-        Program::Wilco => "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, try, completions, man",
+        Program::Wilco => "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, spool, try, completions, man",
         Program::Server => "server PORT, or server ADDRESS...",
         Program::Client => "client HOST PORT, or client ADDRESS...",
     }
