@@ -19,8 +19,6 @@ pub(super) enum Rule {
     HoldBackForRefusals,
     /// What is taken out of order has a limit.
     HoldWithinLimits,
-    /// What was taken over is applied by its new owner only.
-    StopWhenTakenOver,
     /// A client drops messages only once they are acknowledged, not when the server holds them.
     HeldIsNotFinal,
     /// A client drops messages only once they are acknowledged, not when they are sent.

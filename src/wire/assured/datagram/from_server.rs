@@ -36,6 +36,10 @@ impl<'a> ServerPacket<'a> {
                 Ok(Self::PutOff { session, number, after, code: fields.code()?, reason: fields.rest() })
             }
             "E" => {
+                let attempt = match fields.next()? {
+                    "-" => None,
+                    digits => Some(text::number(digits).ok_or(Malformed("an attempt is a number"))?),
+                };
                 let code = fields.code()?;
                 let again = match fields.next()? {
                     "never" => Again::Never,
@@ -44,7 +48,7 @@ impl<'a> ServerPacket<'a> {
                         Again::After(Duration::from_millis(after))
                     }
                 };
-                Ok(Self::Error { session, code, again, reason: fields.rest() })
+                Ok(Self::Error { session, attempt, code, again, reason: fields.rest() })
             }
             _ => Err(Malformed("a server says no such word")),
         }
@@ -136,8 +140,11 @@ impl<'a> ServerPacket<'a> {
                 _ = write!(line, "R {session} {number} {} {code}", milliseconds(*after));
                 reason
             }
-            Self::Error { session, code, again, reason } => {
-                _ = write!(line, "E {session} {code} ");
+            Self::Error { session, attempt, code, again, reason } => {
+                match attempt {
+                    Some(attempt) => _ = write!(line, "E {session} {attempt} {code} "),
+                    None => _ = write!(line, "E {session} - {code} "),
+                }
                 match again {
                     Again::Never => line.push_str("never"),
                     Again::After(after) => _ = write!(line, "{}", milliseconds(*after)),
@@ -204,8 +211,8 @@ impl<'a> ServerPacket<'a> {
             Self::PutOff { session, number, after, code, reason } => {
                 ServerPacket::PutOff { session, number, after, code, reason: owned(reason) }
             }
-            Self::Error { session, code, again, reason } => {
-                ServerPacket::Error { session, code, again, reason: owned(reason) }
+            Self::Error { session, attempt, code, again, reason } => {
+                ServerPacket::Error { session, attempt, code, again, reason: owned(reason) }
             }
         }
     }

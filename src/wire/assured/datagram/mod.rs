@@ -16,6 +16,8 @@ mod receiver;
 mod round_trip;
 mod sender;
 mod sessions;
+#[cfg(test)]
+mod simulation;
 mod text;
 mod window;
 

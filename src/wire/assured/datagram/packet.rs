@@ -138,6 +138,8 @@ pub enum ServerPacket<'a> {
     Error {
         /// The session.
         session: SessionId,
+        /// The attempt to open it that is answered, if it is one, and had a number.
+        attempt: Option<u64>,
         /// Why, for programs.
         code: Code,
         /// Whether another attempt makes sense.
@@ -349,17 +351,24 @@ mod tests {
                 },
             ),
             (
-                "WILCO/1 E SID 410 never",
+                "WILCO/1 E SID 5 410 never",
                 ServerPacket::Error {
                     session: session.clone(),
+                    attempt: Some(5),
                     code: Code::UNKNOWN_SESSION,
                     again: Again::Never,
                     reason: "".into(),
                 },
             ),
             (
-                "WILCO/1 E SID 503 0 no room",
-                ServerPacket::Error { session, code: Code::OVERLOADED, again: Again::After(Duration::ZERO), reason },
+                "WILCO/1 E SID - 503 0 no room",
+                ServerPacket::Error {
+                    session,
+                    attempt: None,
+                    code: Code::OVERLOADED,
+                    again: Again::After(Duration::ZERO),
+                    reason,
+                },
             ),
         ];
         for (template, packet) in table {
@@ -424,8 +433,9 @@ mod tests {
             "WILCO/1 N SID 7 41 x",
             "WILCO/1 N SID 7 4130 x",
             "WILCO/1 N SID 0 413 x",
-            "WILCO/1 E SID 410 Never x",
-            "WILCO/1 E SID 410 01 x",
+            "WILCO/1 E SID - 410 Never x",
+            "WILCO/1 E SID - 410 01 x",
+            "WILCO/1 E SID 410 never x",
             "WILCO/1 R SID 7 x 507",
             "WILCO/1 BYE SID COOKIE",
         ] {
@@ -457,6 +467,7 @@ mod tests {
         let reason = "é".repeat(500);
         let error = ServerPacket::Error {
             session: session(),
+            attempt: None,
             code: Code::OVERLOADED,
             again: Again::Never,
             reason: reason.into(),

@@ -112,9 +112,9 @@ impl DatagramReceiver {
         }
     }
 
-    /// Whether an opening is the one that this session has begun with, which has come again.
-    pub fn is_same(&self, open: &Open<'_>, attempt: Option<u64>) -> bool {
-        attempt.is_some() && (self.attempt, self.asked) == (attempt, (open.first, open.next))
+    /// Whether an attempt is the one that this session has begun with, which has come again.
+    pub fn is_same(&self, attempt: Option<u64>) -> bool {
+        attempt.is_some() && self.attempt == attempt
     }
 
     /// The opening has come again: its answer was lost, perhaps.
@@ -178,6 +178,7 @@ impl DatagramReceiver {
             let (code, reason) = (Code::OVERLOADED, "the server is about to end".to_owned());
             return self.say(ServerPacket::Error {
                 session: self.session.clone(),
+                attempt: None,
                 code,
                 again: Again::After(Duration::ZERO),
                 reason: reason.into(),
@@ -249,7 +250,13 @@ impl DatagramReceiver {
 
     /// The session is not to be opened, for this reason.
     pub fn fail(&mut self, code: Code, again: Again, reason: String) {
-        self.say(ServerPacket::Error { session: self.session.clone(), code, again, reason: reason.into() });
+        self.say(ServerPacket::Error {
+            session: self.session.clone(),
+            attempt: self.attempt,
+            code,
+            again,
+            reason: reason.into(),
+        });
         self.state = State::Closed;
     }
 

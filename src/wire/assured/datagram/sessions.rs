@@ -220,7 +220,7 @@ impl<S: Clone + Eq> Sessions<S> {
                 }
             }
             Input::TakenOver(session, opening) => {
-                if self.of(&session, opening).is_some() && !is_broken(Rule::StopWhenTakenOver) {
+                if self.of(&session, opening).is_some() {
                     // The client is not told: what it sends next is answered as if the session had never been open.
                     self.remove(&session);
                 }
@@ -289,7 +289,7 @@ impl<S: Clone + Eq> Sessions<S> {
         }
         if let Some(entry) = self.sessions.get_mut(&open.session)
             && entry.from == asker.from
-            && entry.receiver.is_same(&open, attempt)
+            && entry.receiver.is_same(attempt)
         {
             entry.heard = now;
             let cookie = self.secret.cookie(asker.source, &open.session, slot, entry.opening.0);
@@ -299,6 +299,7 @@ impl<S: Clone + Eq> Sessions<S> {
             return self.turn_away(
                 asker,
                 &open.session,
+                attempt,
                 Code::OVERLOADED,
                 Duration::ZERO,
                 "the server is about to end",
@@ -310,7 +311,14 @@ impl<S: Clone + Eq> Sessions<S> {
             self.sweep(now);
         }
         if self.sessions.len() >= self.config.sessions || self.opening >= self.config.opening {
-            return self.turn_away(asker, &open.session, Code::TOO_MANY, Self::LATER, "there are too many sessions");
+            return self.turn_away(
+                asker,
+                &open.session,
+                attempt,
+                Code::TOO_MANY,
+                Self::LATER,
+                "there are too many sessions",
+            );
         }
         self.last += 1;
         self.opening += 1;
@@ -437,9 +445,17 @@ impl<S: Clone + Eq> Sessions<S> {
         self.answer(asker, &ServerPacket::Challenge { session, cookie, attempt, window, max_body });
     }
 
-    fn turn_away(&mut self, asker: &Asker<'_, S>, session: &SessionId, code: Code, after: Duration, reason: &str) {
+    fn turn_away(
+        &mut self,
+        asker: &Asker<'_, S>,
+        session: &SessionId,
+        attempt: Option<u64>,
+        code: Code,
+        after: Duration,
+        reason: &str,
+    ) {
         let (session, again) = (session.clone(), Again::After(after));
-        self.answer(asker, &ServerPacket::Error { session, code, again, reason: reason.into() });
+        self.answer(asker, &ServerPacket::Error { session, attempt, code, again, reason: reason.into() });
     }
 
     /// Answers to whoever says to be the source, with no more than came from there.

@@ -25,10 +25,12 @@ impl DatagramSender {
             (ServerPacket::Granted { attempt, .. }, Link::Opening(_))
                 if attempt != Some(self.attempt) && !is_broken(Rule::AnswerToAttempt) => {}
             (granted @ ServerPacket::Granted { .. }, Link::Opening(_)) => self.granted(granted, now),
-            (
-                ServerPacket::Error { code, again, reason, .. },
-                Link::Opening(_) | Link::Proving { .. } | Link::Open { .. },
-            ) => self.refused_session(code, again, reason.into_owned(), now),
+            // What an earlier attempt is told, or one that comes twice, was true when that was made.
+            (ServerPacket::Error { attempt: Some(attempt), .. }, Link::Opening(_)) if attempt != self.attempt => {}
+            (ServerPacket::Error { attempt: Some(_), code, again, reason, .. }, Link::Opening(_))
+            | (ServerPacket::Error { attempt: None, code, again, reason, .. }, Link::Open { .. }) => {
+                self.refused_session(code, again, reason.into_owned(), now);
+            }
             (ServerPacket::Acknowledged { through, held, .. }, Link::Open { .. }) => {
                 self.acknowledged(through, held, now);
             }

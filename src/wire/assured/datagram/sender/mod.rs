@@ -300,7 +300,8 @@ impl DatagramSender {
         if self.put_off.take().is_some() {
             self.waiting = now;
         }
-        self.flight.ready(self.messages.next(), self.window.size())
+        let ready = self.flight.ready(self.messages.next(), self.window.size());
+        ready.filter(|number| *number >= self.flight.next() || !is_broken(Rule::Retransmit))
     }
 
     fn message(&mut self, number: u64, cookie: Cookie, now: Instant) -> ClientPacket<'_> {

@@ -4,7 +4,6 @@
 
 use std::time::Instant;
 
-use super::super::broken::{Rule, is_broken};
 use super::{DatagramSender, Link};
 use crate::wire::assured::sender::StopReason;
 use crate::wire::assured::{ACKNOWLEDGE_TIMEOUT, OPEN_TIMEOUT};
@@ -32,9 +31,6 @@ impl DatagramSender {
 
     /// Takes what was not answered in time as lost.
     fn check_flight(&mut self, now: Instant) {
-        if is_broken(Rule::Retransmit) {
-            return;
-        }
         let Some(lost) = self.flight.expire(self.trip.timeout(), now) else { return };
         self.window.lost(lost, self.flight.next() - 1);
         // While others arrive the timeout is no matter of the way's length: that one was lost, and no more.
@@ -53,7 +49,7 @@ impl DatagramSender {
             Link::Down(at) => Some(at),
             Link::Opening(opening) => Some(opening.again.min(opening.since + OPEN_TIMEOUT)),
             Link::Open { .. } => {
-                let lost = self.flight.due(self.trip.timeout()).filter(|_| !is_broken(Rule::Retransmit));
+                let lost = self.flight.due(self.trip.timeout());
                 let resumed = self.put_off.filter(|until| *until > now);
                 [lost, resumed, self.stuck_at()].into_iter().flatten().min()
             }
