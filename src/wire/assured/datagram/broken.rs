@@ -25,8 +25,6 @@ pub(super) enum Rule {
     SentIsNotFinal,
     /// A client compares the checksum of the last message that the server says it has.
     CompareChecksums,
-    /// A client believes acknowledgements only once its session is open.
-    BelieveOnlyWhenOpen,
     /// A client believes an opening only if it was answered to the attempt that it made.
     AnswerToAttempt,
     /// A client sends again what is lost.

@@ -292,7 +292,8 @@ impl<S: Clone + Eq> Sessions<S> {
             && entry.receiver.is_same(attempt)
         {
             entry.heard = now;
-            let cookie = self.secret.cookie(asker.source, &open.session, slot, entry.opening.0);
+            let number = Self::cookie_number(entry.opening);
+            let cookie = self.secret.cookie(asker.source, &open.session, slot, number);
             return self.with(&open.session, |receiver| receiver.opened_again(cookie));
         }
         if self.drains {
@@ -323,7 +324,7 @@ impl<S: Clone + Eq> Sessions<S> {
         self.last += 1;
         self.opening += 1;
         let opening = Opening(self.last);
-        let cookie = self.secret.cookie(asker.source, &open.session, slot, self.cookie_number(opening));
+        let cookie = self.secret.cookie(asker.source, &open.session, slot, Self::cookie_number(opening));
         let receiver = DatagramReceiver::new(Arc::clone(&self.config), &open, attempt, cookie);
         let from = asker.from.clone();
         self.sessions
@@ -342,7 +343,7 @@ impl<S: Clone + Eq> Sessions<S> {
         };
         let (session, cookie, slot) = (session.clone(), *cookie, self.slot(now));
         let is_owner = |entry: &Entry<S>| {
-            let opening = if is_broken(Rule::CookieOfOpening) { 0 } else { entry.opening.0 };
+            let opening = Self::cookie_number(entry.opening);
             is_broken(Rule::ProveSource)
                 || (entry.from == asker.from && self.secret.proves(cookie, asker.source, &session, slot, opening))
         };
@@ -470,7 +471,7 @@ impl<S: Clone + Eq> Sessions<S> {
         now.saturating_duration_since(self.began).as_secs() / COOKIE_SLOT.as_secs()
     }
 
-    fn cookie_number(&self, opening: Opening) -> u64 {
+    fn cookie_number(opening: Opening) -> u64 {
         if is_broken(Rule::CookieOfOpening) { 0 } else { opening.0 }
     }
 }

@@ -34,11 +34,6 @@ impl DatagramSender {
             (ServerPacket::Acknowledged { through, held, .. }, Link::Open { .. }) => {
                 self.acknowledged(through, held, now);
             }
-            (ServerPacket::Acknowledged { through, held, .. }, Link::Opening(_))
-                if is_broken(Rule::BelieveOnlyWhenOpen) =>
-            {
-                self.acknowledged(through, held, now);
-            }
             (ServerPacket::Refused { number, code, reason, .. }, Link::Open { .. }) => {
                 self.refused(number, code, reason.into_owned(), now);
             }

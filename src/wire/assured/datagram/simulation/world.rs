@@ -44,7 +44,7 @@ impl Plan {
         Self { forgers: true, ..Self::network(seed) }
     }
 
-    /// A refused message has no checksum to tell a copy by, so there are none here, nor any that are too large.
+    /// Copies are told by the checksum of the last message: it must have one, and be different. So none here is refused, too large or empty.
     pub(super) fn forks(seed: u64) -> Self {
         Self { forks: true, refuses: false, twice: 30, ..Self::network(seed) }
     }
@@ -158,7 +158,7 @@ impl World {
                 } else {
                     fault
                 };
-                let at = self.below(15_000);
+                let at = self.below(if forks { 5000 } else { 12_000 });
                 self.after(at, Event::Fault(fault));
             }
         }
@@ -265,7 +265,7 @@ impl World {
         let copies = if self.below(100) < self.plan.twice { 2 } else { 1 };
         for _ in 0..copies {
             if self.below(100) >= self.plan.loss {
-                let slow = self.below(40);
+                let slow = self.below(if self.plan.forks { 8 } else { 40 });
                 let most = if slow == 0 { 6000 } else { 60 };
                 let delay = 1 + self.below(most);
                 self.after(delay, event(datagram));
@@ -282,8 +282,8 @@ impl World {
             0 if !self.plan.forks => MAX_BODY + 1 + self.pick(100),
             1 => MAX_BODY,
             // What is too short to be answered with a cookie.
-            2..10 => 0,
-            _ => 4 + self.pick(30),
+            2..10 if !self.plan.forks => 0,
+            _ => 30 + self.pick(30),
         };
         let mut body = format!("{which} {number} {}", self.chance.bits()).into_bytes();
         body.resize(length, b'.');
@@ -331,15 +331,15 @@ impl World {
     /// The client's spool is copied, or set back, to a state that it may have had.
     fn copy(&mut self, fault: Fault) {
         let client = &self.clients[0];
-        let most = client.bodies.len();
-        let least = usize::try_from(client.is_final()).expect("small").saturating_sub(3);
+        let last = usize::try_from(client.is_final()).expect("small");
+        let (least, most) = (last.saturating_sub(1), client.bodies.len().min(last + 5));
         let messages = least + self.pick(most - least + 1);
         match fault {
             Fault::SetBack => {
                 // It may well have the same port again.
                 let address = self.clients[0].address;
                 self.clients[0] = self.clients[0].copy(address, messages);
-                let down = self.below(300);
+                let down = self.below(100);
                 self.after(down, Event::StartClient(0));
                 self.after(down + 1, Event::Accept(0));
             }
