@@ -42,12 +42,15 @@ impl FromStr for Cookie {
 
 /// What a server makes its cookies with: random bytes that nobody else knows. With new ones all cookies are void, and clients open their sessions again.
 #[derive(Clone)]
-pub struct Secret([u8; 32]);
+pub struct Secret(Hmac<Sha256>);
 
 impl Secret {
     /// The secret of these random bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
+        // The rest is zero: so a key is filled up to the block of its hash (RFC 2104).
+        key[..bytes.len()].copy_from_slice(&bytes);
+        Self(Hmac::new(&key))
     }
 
     /// HMAC-SHA256 (RFC 2104) over source, session, slot of [`COOKIE_SLOT`] and number of the opening, cut to 128 bits. The opening 0 is none: such a cookie proves the source only.
@@ -65,8 +68,7 @@ impl Secret {
     }
 
     fn code(&self, source: &[u8], session: &SessionId, slot: u64, opening: u64) -> Hmac<Sha256> {
-        // The key of a MAC may have any length: 32 bytes are as good as its block.
-        let mut code = Hmac::<Sha256>::new(&self.key());
+        let mut code = self.0.clone();
         // With their lengths, so that the end of one is never taken for the beginning of the next.
         for part in [source, session.as_str().as_bytes()] {
             code.update(&(part.len() as u64).to_be_bytes());
@@ -75,12 +77,6 @@ impl Secret {
         code.update(&slot.to_be_bytes());
         code.update(&opening.to_be_bytes());
         code
-    }
-
-    fn key(&self) -> hmac::digest::Key<Hmac<Sha256>> {
-        let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
-        key[..self.0.len()].copy_from_slice(&self.0);
-        key
     }
 }
 
