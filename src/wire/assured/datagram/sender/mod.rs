@@ -3,6 +3,8 @@
 //! Apart from the sender over streams: here what is sent may be lost, doubled and overtaken, and is sent again until it is acknowledged.
 
 mod answers;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::collections::{BTreeMap, VecDeque};
