@@ -33,7 +33,16 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn network(seed: u64) -> Self {
         let (messages, loss) = (20 + seed % 40, seed % 4 * 10);
-        Self { seed, messages, loss, twice: 10, refuses: seed % 2 == 0, crashes: false, forgers: false, forks: false }
+        Self {
+            seed,
+            messages,
+            loss,
+            twice: 10,
+            refuses: seed.is_multiple_of(2),
+            crashes: false,
+            forgers: false,
+            forks: false,
+        }
     }
 
     pub(super) fn crashes(seed: u64) -> Self {
@@ -222,7 +231,7 @@ impl World {
     fn drive(&mut self) -> Result<(), String> {
         let wants = self.server.drive(self.now)?;
         for _ in 0..wants.jobs {
-            let took = if self.chance.bits() % 20 == 0 { 2000 } else { 30 };
+            let took = if self.chance.bits().is_multiple_of(20) { 2000 } else { 30 };
             let took = self.below(took);
             self.after(took, Event::Store);
         }
@@ -239,7 +248,7 @@ impl World {
             let from = clients[which].address;
             for datagram in wants.sent {
                 // The system tells that nobody is there, sometimes.
-                if !self.server.is_up() && self.chance.bits() % 4 == 0 {
+                if !self.server.is_up() && self.chance.bits().is_multiple_of(4) {
                     self.tell(which, Input::Disconnected("connection refused".to_owned()));
                     self.after(0, Event::Wake);
                 }
@@ -364,7 +373,7 @@ impl World {
         let cookie: Cookie = format!("{:016x}{:016x}", bits(), bits()).parse().expect("a cookie");
         let number = self.server.store.rows.get(&session).map_or(0, |row| row.acknowledged()) + 1 + bits() % 3;
         let evil = b"evil, and long enough to be answered ..........................................".as_slice();
-        let body = &evil[..if bits() % 2 == 0 { 4 } else { evil.len() }];
+        let body = &evil[..if bits().is_multiple_of(2) { 4 } else { evil.len() }];
         let packet = match bits() % 5 {
             0 => ClientPacket::Open { open: self.opening(session), attempt: Some(1), cookie: None },
             1 => ClientPacket::Open { open: self.opening(session), attempt: Some(1), cookie: Some(cookie) },
