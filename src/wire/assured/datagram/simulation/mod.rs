@@ -4,6 +4,7 @@
 //! was printed, `WILCO_RUNS=n` the first so many.
 
 mod client;
+mod faults;
 mod server;
 mod store;
 mod world;
