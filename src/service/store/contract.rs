@@ -230,10 +230,8 @@ pub(super) async fn what_was_refused_is_kept_until_it_is_noted(mut fixture: impl
 
 pub(super) async fn a_session_belongs_to_its_first_principal(mut fixture: impl Fixture) {
     let other = "ffffffffffffffff";
-    let by = |session, principal: Option<&str>| Opening {
-        principal: principal.map(str::to_owned),
-        ..opening(session, 1)
-    };
+    let by =
+        |session, principal: Option<&str>| Opening { principal: principal.map(str::to_owned), ..opening(session, 1) };
     let store = fixture.store();
     let owner = store.open(by(SID, Some("uid:7"))).await.expect("the first").owner;
     store.open(by(other, None)).await.expect("nobody known");

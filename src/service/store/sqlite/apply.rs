@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Result, Row, Statement, params};
 
 use super::super::{Append, Opened, Opening, Owner, Plain, StoreError};
+use super::SqliteConfig;
 use super::insert::Insert;
 use super::sources::Sources;
 use super::trouble::BUSY_PAUSE;
-use super::SqliteConfig;
 use crate::wire::assured::{Applied, Code, Progress, PutOff, Run, SessionId, Verdict, checksum};
 
 /// How many sessions are remembered whose rows were used last; those that are not are looked up again.
@@ -117,8 +117,7 @@ impl<'c> Transaction<'c> {
         let refused = self.refused.query_map([row.row], refusal)?;
         let verdicts = refused.collect::<Result<Vec<_>>>()?;
         self.remember(&opening.session, row.row, !verdicts.is_empty());
-        let progress =
-            Progress { known: true, acknowledged: row.acknowledged, checksum: row.checksum, verdicts };
+        let progress = Progress { known: true, acknowledged: row.acknowledged, checksum: row.checksum, verdicts };
         Ok(Ok(Opened { progress, owner: Owner(owner) }))
     }
 
@@ -260,7 +259,8 @@ impl<'c> Transaction<'c> {
         self.purged = Some(self.now);
         let lifetime = i64::try_from(self.config.session_lifetime.as_millis()).unwrap_or(i64::MAX);
         let oldest = self.now.saturating_sub(lifetime);
-        self.connection.execute("DELETE FROM verdicts WHERE session IN (SELECT id FROM sessions WHERE used < ?1)", [oldest])?;
+        self.connection
+            .execute("DELETE FROM verdicts WHERE session IN (SELECT id FROM sessions WHERE used < ?1)", [oldest])?;
         self.connection.execute("DELETE FROM sessions WHERE used < ?1", [oldest])?;
         self.count = None;
         self.sessions.clear();

@@ -147,7 +147,10 @@ impl SqliteStore {
     }
 
     /// Asks the writer for something, at once if there is room, and waits for the answer.
-    fn ask<T: Send + 'static>(&self, request: impl FnOnce(Answer<T>) -> Request) -> BoxFuture<'_, Result<T, StoreError>> {
+    fn ask<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(Answer<T>) -> Request,
+    ) -> BoxFuture<'_, Result<T, StoreError>> {
         let (answer, answered) = oneshot::channel();
         let waiting = self.queue.as_ref().and_then(|queue| queue.put(request(answer)));
         Box::pin(async move {
