@@ -29,6 +29,7 @@ mod serving;
 mod sockets;
 mod standard_services;
 mod statuses;
+mod storing;
 mod trying;
 mod tutorial;
 mod withstanding;
