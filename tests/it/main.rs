@@ -19,6 +19,7 @@ mod layers;
 mod library;
 mod lookups;
 mod measuring;
+mod messages;
 mod output;
 mod peers;
 mod probing;
