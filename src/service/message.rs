@@ -112,6 +112,13 @@ impl Batch {
         Self { spans: vec![Span { start: 0, end: bytes.len() }], bytes }
     }
 
+    /// Adds a message.
+    pub fn push(&mut self, message: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(message);
+        self.spans.push(Span { start, end: self.bytes.len() });
+    }
+
     /// Each message.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.spans.iter().map(|span| span.of(&self.bytes))
