@@ -1,6 +1,8 @@
 //! What must hold for any input, as functions that panic when it does not: called by the fuzz targets and by the property
 //! tests alike.
 
+pub mod spool;
+
 use crate::net::Endpoint;
 use crate::wire::{Decoder, Framing, MOST_AT_ONCE, Result};
 
