@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::Value;
 
 use crate::net::plain;
-use crate::service::{BoxFuture, Handler, Messages, Observed, Observer, Outcome, Outcomes, Peer, Screen};
+use crate::service::{BoxFuture, Handler, Messages, Observed, Observer, Outcome, Outcomes, Peer, Screen, base64};
 
 use super::screen::{StandardOutput, safe_json};
 
@@ -44,7 +44,7 @@ impl Object {
     pub(super) fn bytes(self, bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.with("text", text),
-            Err(_) => self.with("base64", base64(bytes)),
+            Err(_) => self.with("base64", base64::encoded(bytes)),
         }
     }
 
@@ -137,32 +137,9 @@ impl Observer for Events {
     }
 }
 
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or_default());
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place)) as usize & 63];
-            text.push(if place > group.len() { '=' } else { char::from(letter) });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(b"\xff\xfe\xfd\x00"), "//79AA==");
-    }
 
     #[test]
     fn an_object_is_a_line_that_any_screen_may_show() {

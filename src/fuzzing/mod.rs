@@ -2,6 +2,7 @@
 //! tests alike.
 
 mod frames;
+pub mod spool;
 
 use crate::net::Endpoint;
 use crate::wire::assured::{Detected, detect};

@@ -5,6 +5,7 @@
 
 pub mod access;
 mod alarm;
+pub mod base64;
 pub mod bench;
 mod client;
 mod conversation;
@@ -20,6 +21,7 @@ mod probe;
 mod reach;
 pub mod relay;
 mod server;
+pub mod spool;
 mod stop;
 pub mod store;
 mod workspace;

@@ -1,0 +1,153 @@
+//! Why a spool does not do what it was asked for.
+//!
+//! Apart from what fails, so that every failure says where, why, and what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+use super::record::MAX_BODY;
+use crate::net::plain;
+
+/// Why a spool does not do what it was asked for.
+#[derive(Debug, Error)]
+pub enum SpoolError {
+    /// The system would not do something with one of its files.
+    #[error("{operation} {}: {}", .path.display(), plain(.error))]
+    Io {
+        /// The call or the step.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Another process, or another part of this one, uses it.
+    #[error("the spool {} is in use{}", .directory.display(), by(*.pid))]
+    InUse {
+        /// The spool.
+        directory: PathBuf,
+        /// The process, if it is known.
+        pid: Option<u32>,
+    },
+    /// The directory holds something else. Nothing in it was touched.
+    #[error("{} is no spool: {what}", .directory.display())]
+    Foreign {
+        /// The directory.
+        directory: PathBuf,
+        /// How that is seen.
+        what: String,
+    },
+    /// It was made by a later version of this program.
+    #[error("the spool {} has format {version}, of which this version knows nothing", .directory.display())]
+    Newer {
+        /// The spool.
+        directory: PathBuf,
+        /// The version of its format.
+        version: String,
+    },
+    /// What was kept cannot be read any more.
+    #[error("the spool is damaged: {0}")]
+    Damaged(Damage),
+    /// It holds as much as it may. Nothing of what was to be added was.
+    #[error("the spool is full: it may take {max} bytes on disk")]
+    Full {
+        /// How much it may take, in bytes.
+        max: u64,
+    },
+    /// The disk is full, or a limit of the system is reached. Nothing of what was to be added was.
+    #[error("there is no room for the spool: {}: {}", .path.display(), plain(.error))]
+    NoRoom {
+        /// The file that did not grow.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A message is longer than a spool takes.
+    #[error("a message has {length} bytes, and a spool takes up to {MAX_BODY}")]
+    TooLarge {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// It can do nothing more: what is on disk is not known since a write or a sync has failed.
+    #[error("the spool has failed: {0}")]
+    Failed(String),
+}
+
+/// Where something that was kept cannot be read any more.
+#[derive(Clone, Debug, Error, Eq, PartialEq)]
+#[error("{}, byte {offset}{}: {what}", .path.display(), message(*.number))]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// The first byte of it that cannot be read.
+    pub offset: u64,
+    /// The number of the message that was there, if it is known.
+    pub number: Option<u64>,
+    /// How that is seen.
+    pub what: String,
+}
+
+impl SpoolError {
+    /// What to do about it, if anything can be said.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Damaged(_) => {
+                Some("wilco spool DIR --repair keeps what can be read, and says what is lost".to_owned())
+            }
+            Self::Foreign { .. } => Some("name a directory that is empty or not there yet".to_owned()),
+            Self::InUse { .. } => Some("a spool has one client at a time".to_owned()),
+            Self::Full { .. } | Self::NoRoom { .. } => {
+                Some("nothing that was accepted is lost: it becomes smaller as the server acknowledges".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The failure of a call on a file: one for want of room is told from all others.
+    pub(super) fn of(operation: &'static str, path: &Path, error: io::Error) -> Self {
+        let path = path.to_owned();
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG) => Self::NoRoom { path, error },
+            _ => Self::Io { operation, path, error },
+        }
+    }
+
+    /// The same, for another who has waited for the same write.
+    pub(super) fn again(&self) -> Self {
+        let same =
+            |error: &io::Error| error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+        match self {
+            Self::Io { operation, path, error } => Self::Io { operation, path: path.clone(), error: same(error) },
+            Self::NoRoom { path, error } => Self::NoRoom { path: path.clone(), error: same(error) },
+            Self::Full { max } => Self::Full { max: *max },
+            Self::Failed(why) => Self::Failed(why.clone()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+
+    pub(super) fn damaged(path: &Path, offset: u64, number: Option<u64>, what: impl Into<String>) -> Self {
+        Self::Damaged(Damage { path: path.to_owned(), offset, number, what: what.into() })
+    }
+}
+
+/// Names the call and the file of a failure.
+pub(super) trait Naming<T> {
+    fn naming(self, operation: &'static str, path: &Path) -> Result<T, SpoolError>;
+}
+
+impl<T> Naming<T> for io::Result<T> {
+    fn naming(self, operation: &'static str, path: &Path) -> Result<T, SpoolError> {
+        self.map_err(|error| SpoolError::of(operation, path, error))
+    }
+}
+
+fn by(pid: Option<u32>) -> String {
+    pid.map_or_else(|| " by another process".to_owned(), |pid| format!(" by process {pid}"))
+}
+
+fn message(number: Option<u64>) -> String {
+    number.map(|number| format!(", message {number}")).unwrap_or_default()
+}
