@@ -62,11 +62,11 @@ impl Counts {
 impl Delivery {
     /// How much is delivered.
     pub fn counts(&self) -> Counts {
-        let tally = self.sender.tally();
+        let refused = self.sender.tally().refused;
         Counts {
-            accepted: tally.accepted,
-            acknowledged: tally.settled - tally.refused,
-            refused: tally.refused,
+            accepted: self.keeping.next() - self.first,
+            acknowledged: (self.reached.settled + 1 - self.first).saturating_sub(refused),
+            refused,
             settled: self.reached.settled,
             spool: self.keeping.directory().map(ToOwned::to_owned),
         }
@@ -77,7 +77,8 @@ impl Delivery {
         let counts = self.counts();
         match reason {
             StopReason::Patience(patience, trouble) => {
-                let unreached = self.unreached.take().filter(|_| !self.reached.connected);
+                let late = || self.places.late(patience);
+                let unreached = (!self.reached.connected).then(|| self.unreached.take().unwrap_or_else(late));
                 Error::GaveUp(Box::new(GaveUp { patience, unreached, trouble, counts }))
             }
             StopReason::Refused(code, reason) => Error::SessionRefused { code, reason },

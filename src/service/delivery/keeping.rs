@@ -28,9 +28,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The spool of a delivery, if it has one.
 pub(super) struct Keeping {
     session: SessionId,
-    spool: Option<(Arc<Spool>, PathBuf)>,
+    spool: Option<Arc<Spool>>,
+    directory: Option<PathBuf>,
     /// The number after the last that was accepted.
     next: u64,
+    /// The last number that is final.
+    settled: u64,
     /// Messages that have not been offered yet.
     gathered: Batch,
     /// The write that is under way, or the pause after one that had no room.
@@ -38,7 +41,8 @@ pub(super) struct Keeping {
     pausing: Option<BoxFuture<'static, ()>>,
     /// Whether it was told that there is no room.
     is_full: bool,
-    reading: Option<BoxFuture<'static, Result<Run, SpoolError>>>,
+    /// What is being read back, and from which number on.
+    reading: Option<(u64, BoxFuture<'static, Result<Run, SpoolError>>)>,
     asking: Option<BoxFuture<'static, Result<Answer, SpoolError>>>,
 }
 
@@ -69,20 +73,22 @@ pub(super) enum Done {
 impl Keeping {
     /// Without a spool.
     pub(super) fn in_memory(session: SessionId) -> Self {
-        Self::of(session, None, 1)
+        Self::of(session, None, None, 1)
     }
 
     /// With a spool, which is in this directory.
     pub(super) fn in_spool(spool: Spool, directory: &Path) -> Self {
         let (session, next) = (spool.session(), spool.start().next);
-        Self::of(session, Some((Arc::new(spool), directory.to_owned())), next)
+        Self::of(session, Some(Arc::new(spool)), Some(directory.to_owned()), next)
     }
 
-    fn of(session: SessionId, spool: Option<(Arc<Spool>, PathBuf)>, next: u64) -> Self {
+    fn of(session: SessionId, spool: Option<Arc<Spool>>, directory: Option<PathBuf>, next: u64) -> Self {
         Self {
             session,
             spool,
+            directory,
             next,
+            settled: 0,
             gathered: Batch::default(),
             accepting: None,
             pausing: None,
@@ -99,14 +105,14 @@ impl Keeping {
     /// Where the session goes on.
     pub(super) fn start(&self) -> Start {
         match &self.spool {
-            Some((spool, _)) => spool.start(),
+            Some(spool) => spool.start(),
             None => Start { first: 1, next: 1, checksum: None },
         }
     }
 
     /// Where the spool is, if there is one.
     pub(super) fn directory(&self) -> Option<&Path> {
-        self.spool.as_ref().map(|(_, directory)| directory.as_path())
+        self.directory.as_deref()
     }
 
     /// The number after the last that was accepted.
@@ -149,15 +155,15 @@ impl Keeping {
 
     /// Has messages read back, from a number on.
     pub(super) fn read(&mut self, from: u64) {
-        if let (Some((spool, _)), None) = (&self.spool, &self.reading) {
+        if let (Some(spool), None) = (&self.spool, &self.reading) {
             let spool = Arc::clone(spool);
-            self.reading = Some(Box::pin(async move { spool.read(from, READ.0, READ.1).await }));
+            self.reading = Some((from, Box::pin(async move { spool.read(from, READ.0, READ.1).await })));
         }
     }
 
     /// Asks for the checksum of a message, which the sender waits for.
     pub(super) fn ask_checksum(&mut self, number: u64) {
-        let spool = self.spool.as_ref().map(|(spool, _)| Arc::clone(spool));
+        let spool = self.spool.as_ref().map(Arc::clone);
         self.asking = Some(Box::pin(async move {
             Ok(Answer::Checksum(match spool {
                 Some(spool) => spool.checksum(number).await?,
@@ -168,7 +174,7 @@ impl Keeping {
 
     /// Has a message kept among the dead letters, which the sender waits for.
     pub(super) fn keep_refused(&mut self, number: u64, code: Code, reason: String, body: Option<&[u8]>) {
-        let spool = self.spool.as_ref().map(|(spool, _)| Arc::clone(spool));
+        let spool = self.spool.as_ref().map(Arc::clone);
         // Without a spool there is nothing to keep it in.
         let body = body.filter(|_| spool.is_some()).map(<[u8]>::to_vec);
         self.asking = Some(Box::pin(async move {
@@ -181,7 +187,8 @@ impl Keeping {
 
     /// Notes that all up to a number is final.
     pub(super) fn settle(&mut self, through: u64, checksum: Option<u32>) {
-        if let Some((spool, _)) = &self.spool {
+        self.settled = through;
+        if let Some(spool) = &self.spool {
             spool.settle(through, checksum);
             // There may be room now.
             self.pausing = None;
@@ -199,33 +206,55 @@ impl Keeping {
             self.asking = None;
             return Poll::Ready(answer.map(Done::Answer));
         }
-        if let Some(reading) = &mut self.reading
+        if let Some((from, reading)) = &mut self.reading
             && let Poll::Ready(read) = reading.as_mut().poll(cx)
         {
+            let is_final = *from <= self.settled;
             self.reading = None;
-            return Poll::Ready(read.map(Done::Read));
+            return Poll::Ready(match read {
+                // It has left the spool while it was read.
+                Err(_) if is_final => Ok(Done::Read(Run::default())),
+                read => read.map(Done::Read),
+            });
         }
         self.poll_accepted(cx)
     }
 
-    /// Ends what is under way and closes the spool.
+    /// Has what was taken accepted, if there is room for it, and closes the spool.
     ///
     /// # Errors
-    /// It could not be made durable how much is final.
+    /// It could not be made durable how much is final, or what was taken is not in the spool.
     pub(super) async fn close(&mut self) -> Result<(), SpoolError> {
-        if let Some(accepting) = self.accepting.take() {
-            // It may be durable already: then it is part of what waits.
-            let _ = accepting.await;
+        let mut accepted = match self.accepting.take() {
+            Some(accepting) => self.note(accepting.await),
+            None => Ok(()),
+        };
+        if let (Some(spool), false) = (&self.spool, self.gathered.spans.is_empty()) {
+            let offered = spool.accept(std::mem::take(&mut self.gathered)).await;
+            accepted = self.note(offered);
         }
         (self.reading, self.asking, self.pausing) = (None, None, None);
-        match self.spool.take().and_then(|(spool, _)| Arc::into_inner(spool)) {
+        let closed = match self.spool.take().and_then(Arc::into_inner) {
             Some(spool) => spool.close().await,
             None => Ok(()),
+        };
+        accepted.and(closed)
+    }
+
+    fn note(&mut self, accepted: Result<Run, Rejected>) -> Result<(), SpoolError> {
+        match accepted {
+            Ok(run) => self.next = run.next(),
+            Err(Rejected { error, batch }) => {
+                let later = std::mem::replace(&mut self.gathered, batch);
+                append(&mut self.gathered, later);
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     fn poll_accepted(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, SpoolError>> {
-        let Some((spool, _)) = &self.spool else { return Poll::Pending };
+        let Some(spool) = &self.spool else { return Poll::Pending };
         if let Some(pausing) = &mut self.pausing {
             ready!(pausing.as_mut().poll(cx));
             self.pausing = None;

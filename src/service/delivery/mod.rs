@@ -98,6 +98,8 @@ pub struct Delivery {
     /// Whether the sender has heard something, and what it has to say about it does not wait for room.
     is_urgent: bool,
     reached: Reached,
+    /// The first number that was not final at the start.
+    first: u64,
     /// Why the last attempt to connect has failed.
     unreached: Option<net::Error>,
     /// How it has ended.
@@ -166,6 +168,7 @@ impl Delivery {
             source: (Flow::Open, Told::NotYet),
             is_urgent: false,
             unreached: None,
+            first: start.first,
             reached: Reached { settled: start.first - 1, sent: start.first - 1, ..Reached::default() },
             over: None,
             is_closed: false,
@@ -182,12 +185,13 @@ impl Delivery {
         if let Ok(Some(news)) = step {
             return Ok(news);
         }
-        let failure = self.over.clone().and_then(Result::err).map(|reason| self.failure(reason));
         let closed = self.close().await;
         step?;
-        match failure {
-            Some(failure) => Err(failure),
-            None => closed.map(|()| News::Done),
+        // What was not accepted is not among the counts: then that is what there is to say.
+        closed?;
+        match self.over.clone() {
+            Some(Err(reason)) => Err(self.failure(reason)),
+            _ => Ok(News::Done),
         }
     }
 

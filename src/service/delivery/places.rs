@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::Type;
 
@@ -71,6 +72,12 @@ impl Places {
             self.at = at;
             (self.endpoints[at].name().to_string(), connection)
         }))
+    }
+
+    /// The error for an attempt that has not ended within a time.
+    pub(super) fn late(&self, patience: Duration) -> Error {
+        let late = Error::timeout("connect", format!("no answer within {patience:?}"));
+        self.endpoints.get(self.at).map(|endpoint| endpoint.name().to_string()).into_iter().fold(late, Error::on)
     }
 
     /// Gives the attempt up.
