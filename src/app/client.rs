@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 
 use crate::net::{Addr, Connection, Connector, Error, Socket};
 use crate::service::{
-    self, ACKNOWLEDGEMENT_TIMEOUT, Acknowledgements, Batch, ClientConfig, Exchange, Messages, Reach, Screen, Source, Step, Summary,
+    self, ACKNOWLEDGEMENT_TIMEOUT, Acknowledgements, Batch, ClientConfig, Exchange, Messages, Reach, Screen, Source,
+    Step, Summary,
 };
 use crate::wire::Framing;
 
@@ -47,11 +48,7 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
     if is_assured {
         return assured::run(&args, endpoints, connector);
     }
-    let reach = Reach {
-        connector,
-        wait: args.wait.map(|wait| wait.unwrap_or(Duration::MAX)),
-        retries: args.retry,
-    };
+    let reach = Reach { connector, wait: args.wait.map(|wait| wait.unwrap_or(Duration::MAX)), retries: args.retry };
     let config = ClientConfig {
         framing: args.framing,
         acknowledgements: if args.no_ack { Acknowledgements::NotExpected } else { Acknowledgements::Awaited },

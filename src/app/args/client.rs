@@ -17,8 +17,8 @@ const EXAMPLES: [(&str, &str); 9] = [
     ("client 'cheerios:51717?nodelay&keepalive=30s' -m hello", "sets socket options"),
     ("client --framing whole cheerios 51717 < file", "sends a file, acknowledged as a whole"),
     ("client --raw cheerios 80 < request", "sends and receives bytes, as nc does"),
-    ("seq 3 | client --assured tcp:a:51717 tcp:b:51717", "each exactly once, whatever happens on the way"),
-    ("seq 3 | client --spool outbox cheerios 51717", "the same, and through a crash of the client"),
+    ("seq 3 | client --assured a:51717 b:51717", "each exactly once, to whichever is there"),
+    ("seq 3 | client --spool outbox cheerios 51717", "the same, even if this client dies"),
 ];
 
 /// What is to become of messages whose session is lost.

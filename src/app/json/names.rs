@@ -29,12 +29,7 @@ const EVENTS: &[(&str, &str, &str, &[&str])] = &[
     ("client", "lost", "With `--assured`: there is no connection; another will be tried.", &["reason", "again_ms"]),
     ("client", "put_off", "With `--assured`: the server cannot take messages now.", &["reason", "again_ms", "code"]),
     ("client", "full", "With `--spool`: the input waits until there is room.", &["reason"]),
-    (
-        "client",
-        "done",
-        "It is over, well or not.",
-        &["sent", "acknowledged", "refused", "(waiting)", "(reconnects)"],
-    ),
+    ("client", "done", "It is over, well or not.", &["sent", "acknowledged", "refused", "(waiting)", "(reconnects)"]),
     (
         "both",
         "error",

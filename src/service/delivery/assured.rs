@@ -121,8 +121,7 @@ impl AssuredClient {
     pub async fn send_all(&self, messages: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<Result<Receipt>> {
         let mut batch = Batch::default();
         messages.into_iter().for_each(|message| batch.push(message.as_ref()));
-        let (answers, answered): (Vec<_>, Vec<_>) =
-            iter::repeat_with(oneshot::channel).take(batch.spans.len()).unzip();
+        let (answers, answered): (Vec<_>, Vec<_>) = iter::repeat_with(oneshot::channel).take(batch.spans.len()).unzip();
         if let Some(requests) = &self.requests {
             // If the task has ended, the answers say so by not coming.
             let _ = requests.send(Request { batch, answers }).await;

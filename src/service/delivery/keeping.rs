@@ -302,6 +302,10 @@ fn append(batch: &mut Batch, more: Batch) {
 impl fmt::Debug for Keeping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { session, spool, next, .. } = self;
-        f.debug_struct("Keeping").field("session", session).field("spool", spool).field("next", next).finish_non_exhaustive()
+        f.debug_struct("Keeping")
+            .field("session", session)
+            .field("spool", spool)
+            .field("next", next)
+            .finish_non_exhaustive()
     }
 }

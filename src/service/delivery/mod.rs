@@ -309,6 +309,7 @@ fn now() -> std::time::Instant {
 
 fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bits = [0; N];
-    getrandom::fill(&mut bits).map_err(|error| std::io::Error::other(format!("there are no random numbers: {error}")))?;
+    getrandom::fill(&mut bits)
+        .map_err(|error| std::io::Error::other(format!("there are no random numbers: {error}")))?;
     Ok(bits)
 }

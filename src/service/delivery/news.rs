@@ -73,7 +73,9 @@ pub(super) struct Telling(std::collections::VecDeque<News>);
 impl Telling {
     pub(super) fn tell(&mut self, news: News) {
         match (self.0.back_mut(), news) {
-            (Some(News::Acknowledged { last, .. }), News::Acknowledged { first, last: later }) if *last + 1 == first => {
+            (Some(News::Acknowledged { last, .. }), News::Acknowledged { first, last: later })
+                if *last + 1 == first =>
+            {
                 *last = later;
             }
             (Some(News::Replies(told)), News::Replies(more)) => told.extend(more),

@@ -31,12 +31,12 @@ impl Places {
             return Err(Error::usage("there is no address to connect to"));
         }
         // Datagrams over a network get lost, which takes frames of their own.
-        let is_lossy = |endpoint: &&Endpoint| {
-            matches!(endpoint.target, Target::Inet { socket_type, .. } if socket_type == Type::DGRAM)
-        };
+        let is_lossy = |endpoint: &&Endpoint| matches!(endpoint.target, Target::Inet { socket_type, .. } if socket_type == Type::DGRAM);
         match endpoints.iter().find(is_lossy) {
-            Some(endpoint) => Err(Error::usage(format!("`{}`: assured delivery over UDP is not there yet", endpoint.name()))
-                .hinting("use an address of a stream, such as tcp:, or one of Unix sockets")),
+            Some(endpoint) => {
+                Err(Error::usage(format!("`{}`: assured delivery over UDP is not there yet", endpoint.name()))
+                    .hinting("use an address of a stream, such as tcp:, or one of Unix sockets"))
+            }
             None => Ok(Self { connector, endpoints, at: 0, attempt: None }),
         }
     }
