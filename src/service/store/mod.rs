@@ -2,6 +2,9 @@
 //!
 //! Apart from what speaks with the client: a store is told what to keep, and answers once that is durable. Every kind of store passes the same tests.
 
+mod keep;
+mod volatile;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +13,9 @@ use thiserror::Error;
 use super::{Batch, BoxFuture, Peer};
 use crate::wire::assured::{Applied, Code, Level, Progress, Run, SessionId};
 
+pub use keep::Keep;
+pub use volatile::{MAX_REPLIES, MAX_SESSIONS, TRY_AGAIN_AFTER, Volatile};
+
 /// What a store is asked for by a server.
 ///
 /// A call may be dropped at any time: what it had begun is then done or not done as a whole.
@@ -17,6 +23,11 @@ pub trait Store: Send + Sync {
     /// What an acknowledgement of this store stands for.
     fn level(&self) -> Level {
         Level::Stored
+    }
+
+    /// Whether applying a message takes long, as running a program does: then each is handed over alone, so that each can be acknowledged at once.
+    fn one_by_one(&self) -> bool {
+        false
     }
 
     /// Opens a session and makes the caller its only owner: of the others nothing is applied any more, and what they had under way is applied
