@@ -3,7 +3,14 @@
 //! Apart from plain messages, which carry no numbers. Nothing here reads, writes or looks at a clock: [`Sender`] and [`Receiver`] are told
 //! what has come and what time it is, and say what is to be done. `docs/protocol.md` has the bytes.
 
+mod decoder;
+mod detection;
+mod encode;
+mod error;
+mod fields;
 mod frame;
+mod header;
+mod packet;
 mod progress;
 pub mod receiver;
 mod run;
@@ -14,6 +21,9 @@ mod tests;
 
 use std::time::Duration;
 
+pub use decoder::FrameDecoder;
+pub use detection::{Detected, MAX_TARGET, detect};
+pub use error::FrameError;
 pub use frame::{Again, ClientFrame, Code, Grant, Level, Open, ServerFrame};
 pub use progress::{Applied, Denied, Progress, PutOff, Verdict};
 pub use receiver::{Receiver, ReceiverConfig};

@@ -1,8 +1,13 @@
 //! What must hold for any input, as functions that panic when it does not: called by the fuzz targets and by the property
 //! tests alike.
 
+mod frames;
+
 use crate::net::Endpoint;
+use crate::wire::assured::{Detected, detect};
 use crate::wire::{Decoder, Framing, MOST_AT_ONCE, Result};
+
+pub use frames::{Decoded, client_frames, client_stream, frames, server_frames, server_stream};
 
 /// A text is an address or is refused; what is read prints to a text that is read as the same.
 pub fn address(text: &str) {
@@ -20,6 +25,17 @@ pub fn framing(framing: u8, stream: &[u8], pieces: &[u8]) {
     let (_, framing) = Framing::ALL[usize::from(framing) % 4];
     let sizes: Vec<usize> = pieces.iter().map(|size| usize::from(*size)).chain([1]).collect();
     assert_eq!(messages(framing, LIMIT, stream, &sizes), messages(framing, LIMIT, stream, &[1]), "{framing:?}");
+}
+
+/// What a connection is does not change with what follows, once it is certain; and a line that is complete is never held.
+pub fn detection(stream: &[u8]) {
+    let mut certain = Detected::NeedMore;
+    for end in 0..=stream.len() {
+        let found = detect(&stream[..end]);
+        assert!(certain == Detected::NeedMore || certain == found, "{certain:?}, then {found:?} at {end}");
+        assert!(found != Detected::NeedMore || !stream[..end].contains(&b'\n'), "a line is held at {end}");
+        certain = found;
+    }
 }
 
 /// Feeds a stream to a decoder in pieces of the given sizes, over and over, and collects the messages as a reader does.
