@@ -82,7 +82,7 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     let gate = Gate::from(access);
     let conversations = config.conversations;
     let config = ServerConfig { gate: gate.clone(), ..config };
-    let events = args.output.json.then(|| Events::new(screen.clone()));
+    let events = args.output.json.then(|| Events::new(screen.clone(), "acknowledged"));
     let server = services::chosen(&args, config, programs, &screen, events.as_ref());
     let says_notices = verbosity.says_notices();
     let workers = args.running.workers.unwrap_or_else(default_workers);

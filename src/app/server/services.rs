@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::app::args::ServerArgs;
-use crate::app::json::{Events, Told};
+use crate::app::json::{Events, Nothing, Told};
 use crate::app::programs::{ProgramHandler, Programs};
 use crate::app::screen::StandardOutput;
 use crate::net::{Endpoint, Error, Type};
-use crate::service::{Chat, ConnectionHandler, Display, Handler, Outcome, Peer, Reply, Server, ServerConfig, Standard};
+use crate::service::{Chat, ConnectionHandler, Display, Handler, Reply, Server, ServerConfig, Standard};
 use crate::wire::Framing;
 
 /// The server that the arguments ask for.
@@ -41,7 +41,7 @@ pub(super) fn chosen(
         }
         (_, _, Some(text)) => of(Box::new(Reply(text.clone().into())), config),
         // What would be displayed is in the events.
-        _ if events.is_some() => of(Box::new(|_: &[u8], _: &Peer| Outcome::Done), config),
+        _ if events.is_some() => of(Box::new(Nothing), config),
         _ => of(Box::new(Display(screen.clone())), config),
     }
 }

@@ -117,9 +117,8 @@ impl Volatile {
             let end = refused.peek().map_or(run.next(), |(number, ..)| *number);
             let spans = spans(run, next, end);
             let tried = if next == run.first { handling.tried } else { 0 };
-            let messages = Messages::separate(&run.bytes, spans, self.framing)
-                .from_number(next)
-                .of_session(handling.id, tried);
+            let messages =
+                Messages::separate(&run.bytes, spans, self.framing).from_number(next).of_session(handling.id, tried);
             outcomes.clear();
             self.handler.handle(messages, &handling.source.peer, &mut outcomes).await;
             outcomes.complete(spans.len());
