@@ -21,6 +21,7 @@ impl Handler for Keep {
                 Ok(()) => Outcome::Done,
                 // What exactly is wrong here is none of the client's business.
                 Err(StoreError::Full(_)) => Outcome::Retry("there is no room on the disk".to_owned()),
+                Err(StoreError::Busy(_)) => Outcome::Retry("the store cannot be written to now".to_owned()),
                 Err(_) => Outcome::Retry("the store has failed".to_owned()),
             };
             outcomes.repeat(outcome, messages.len());

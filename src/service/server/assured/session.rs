@@ -248,8 +248,8 @@ impl<'a> Session<'a> {
         let applied = match answer {
             Ok(applied) => applied,
             Err(StoreError::TakenOver) => return self.taken_over(),
-            Err(StoreError::Full(reason)) => {
-                let put_off = PutOff { code: Code::DISK_FULL, after: AGAIN_AFTER, reason };
+            Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) => {
+                let put_off = PutOff { code: error.code(), after: AGAIN_AFTER, reason: said(&error) };
                 Applied { through: self.receiver.acknowledged(), verdicts: Vec::new(), put_off: Some(put_off) }
             }
             Err(error) => return self.denied(&error),
@@ -279,15 +279,9 @@ impl<'a> Session<'a> {
     fn denied(&mut self, error: &StoreError) {
         let again = match error {
             StoreError::Foreign | StoreError::TakenOver => Again::Never,
-            StoreError::TooManySessions | StoreError::Full(_) | StoreError::Failed(_) => Again::After(AGAIN_AFTER),
+            _ => Again::After(AGAIN_AFTER),
         };
-        let reason = match error {
-            // What exactly is wrong here is none of the client's business.
-            StoreError::Full(_) => "there is no room on the disk".to_owned(),
-            StoreError::Failed(_) => "the store has failed".to_owned(),
-            other => other.to_string(),
-        };
-        self.handle(Input::Opened(Err(Denied { code: error.code(), again, reason })));
+        self.handle(Input::Opened(Err(Denied { code: error.code(), again, reason: said(error) })));
     }
 
     fn note(&mut self, event: Event) {
@@ -331,6 +325,16 @@ impl<'a> Session<'a> {
             }
             _ => {}
         }
+    }
+}
+
+/// What a client is told. What exactly is wrong here is none of its business.
+fn said(error: &StoreError) -> String {
+    match error {
+        StoreError::Full(_) => "there is no room on the disk".to_owned(),
+        StoreError::Busy(_) => "the store cannot be written to now".to_owned(),
+        StoreError::Failed(_) => "the store has failed".to_owned(),
+        other => other.to_string(),
     }
 }
 
