@@ -7,6 +7,7 @@ use crate::app::json::{Events, Nothing, Told};
 use crate::app::programs::{ProgramHandler, Programs};
 use crate::app::screen::StandardOutput;
 use crate::net::{Endpoint, Error, Type};
+use crate::service::store::SqliteStore;
 use crate::service::{Chat, ConnectionHandler, Display, Handler, Reply, Server, ServerConfig, Standard};
 use crate::wire::Framing;
 
@@ -43,6 +44,15 @@ pub(super) fn chosen(
         // What would be displayed is in the events.
         _ if events.is_some() => of(Box::new(Nothing), config),
         _ => of(Box::new(Display(screen.clone())), config),
+    }
+}
+
+/// The server that puts messages into a store.
+pub(super) fn storing(store: &Arc<SqliteStore>, config: ServerConfig, events: Option<&Arc<Events>>) -> Server {
+    let server = Server::storing(store.clone(), config);
+    match events {
+        None => server,
+        Some(events) => server.with_observer(events.clone()),
     }
 }
 

@@ -323,7 +323,7 @@ impl Receiver {
         let told = verdicts.first().map_or(acknowledged, |(number, _)| number - 1);
         self.frames.push_back(ServerFrame::Granted(Grant {
             acknowledged: told,
-            checksum: progress.checksum.filter(|_| told == acknowledged),
+            checksum: if told == 0 { Some(0) } else { progress.checksum.filter(|_| told == acknowledged) },
             window: self.config.window,
             window_bytes: self.config.window_bytes,
             max_body: self.config.max_body,

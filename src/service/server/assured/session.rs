@@ -227,12 +227,8 @@ impl<'a> Session<'a> {
                 if let Some((place, source)) = &self.open
                     && self.receiver.is_open()
                 {
-                    tracing::info!(
-                        "{}: session {} of {:?}, after message {acknowledged}",
-                        self.peer,
-                        place.session,
-                        source.name.as_deref().unwrap_or_default()
-                    );
+                    let name = source.name.as_ref().map(|name| format!(" of {name:?}")).unwrap_or_default();
+                    tracing::info!("{}: session {}{name}, after message {acknowledged}", self.peer, place.session);
                     self.note(Event::Opened(place.session.clone(), source.clone(), acknowledged));
                 }
             }
