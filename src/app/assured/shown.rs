@@ -209,7 +209,7 @@ impl Shown {
             News::Lost { reason, again } => {
                 add(Object::event("lost").with("reason", reason.as_str()).with("again_ms", milliseconds(*again)));
             }
-            News::PutOff { code, reason, after } => add(Object::event("put_off")
+            News::PutOff { code, reason, after } => add(Object::event("put-off")
                 .with("reason", reason.as_str())
                 .with("again_ms", milliseconds(*after))
                 .with("code", code.0)),

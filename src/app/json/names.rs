@@ -12,7 +12,25 @@ const EVENTS: &[(&str, &str, &str, &[&str])] = &[
     ("server", "listening", "It can be reached; one for each address.", &["address"]),
     ("server", "connected", "A client was let in.", &["peer", "(local)", "(pid)", "(uid)", "(gid)"]),
     ("server", "message", "A message has come.", &["peer", "number", "text or base64"]),
-    ("server", "acknowledged", "So many messages were handled, and answered if they are to be.", &["peer", "messages"]),
+    (
+        "server",
+        "opened",
+        "A client has opened an assured session, or goes on with one.",
+        &["peer", "session", "(name)", "acknowledged"],
+    ),
+    (
+        "server",
+        "acknowledged",
+        "So many messages were handled, and answered if they are to be.",
+        &["peer", "messages", "(session)", "(through)"],
+    ),
+    (
+        "server",
+        "stored",
+        "With `--store`, instead: so many messages are on disk.",
+        &["peer", "messages", "(session)", "(through)"],
+    ),
+    ("server", "taken-over", "Another connection has opened the session, and this one ends.", &["peer", "session"]),
     ("server", "refused", "A message was refused for good.", &["peer", "reason"]),
     ("server", "ended", "The conversation with a client is over.", &["peer", "messages", "(trouble)"]),
     ("client", "connected", "The connection is there.", &["(peer)", "(local)"]),
@@ -27,7 +45,7 @@ const EVENTS: &[(&str, &str, &str, &[&str])] = &[
     ("client", "receipt", "With `--assured`: messages are final.", &["first", "last", "how", "(by)"]),
     ("client", "reply", "With `--assured`: the reply to a message, before its receipt.", &["number", "text or base64"]),
     ("client", "lost", "With `--assured`: there is no connection; another will be tried.", &["reason", "again_ms"]),
-    ("client", "put_off", "With `--assured`: the server cannot take messages now.", &["reason", "again_ms", "code"]),
+    ("client", "put-off", "With `--assured`: the server cannot take messages now.", &["reason", "again_ms", "code"]),
     ("client", "full", "With `--spool`: the input waits until there is room.", &["reason"]),
     ("client", "done", "It is over, well or not.", &["sent", "acknowledged", "refused", "(waiting)", "(reconnects)"]),
     (
@@ -41,7 +59,7 @@ const EVENTS: &[(&str, &str, &str, &[&str])] = &[
 /// Every field, and what it is.
 const FIELDS: &[(&str, &str)] = &[
     ("event", "The name of the event; the first field of each."),
-    ("acknowledged", "How many messages were acknowledged."),
+    ("acknowledged", "How many messages were acknowledged; of a session, the last number that was."),
     ("address", "Of a server, what it listens on as a client would write it; of a failure, the kernel's address."),
     ("again_ms", "After how many milliseconds it is tried again."),
     ("base64", "The bytes of a message or an answer that is not UTF-8, without its delimiter."),
@@ -56,6 +74,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("local", "The address of this end."),
     ("message", "What has failed, as a sentence."),
     ("messages", "How many messages."),
+    ("name", "What the client calls itself."),
     (
         "number",
         "Which message: of the server's, of all clients together; of an answer, which of the answers; of a refusal, which was sent. 1 is the first. With `--assured`, the number in the session.",
@@ -67,8 +86,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("reconnects", "How often the session was opened over another connection."),
     ("refused", "How many messages were refused for good."),
     ("sent", "How many messages were sent."),
+    ("session", "The name of an assured session."),
     ("status", "The exit status that follows."),
     ("text", "A message or an answer that is UTF-8, without its delimiter."),
+    ("through", "The last of these messages, by its number in the session."),
     ("trouble", "Why the conversation ended, if not by the client's wish."),
     ("uid", "The user of a client on a Unix socket."),
     ("waiting", "How many messages are not final: those in a spool go on another time."),
