@@ -137,7 +137,8 @@ impl Delivery {
     /// An address is not one of a server, or the system has no random numbers.
     pub fn new(servers: Vec<Endpoint>, config: DeliveryConfig) -> Result<Self> {
         let session = SessionId::of_bits(u128::from_ne_bytes(random()?));
-        Self::of(servers, config, Keeping::in_memory(session))
+        let places = Places::new(config.connector.clone(), servers)?;
+        Self::of(places, config, Keeping::in_memory(session))
     }
 
     /// A delivery from a spool, which is in this directory: it begins with what is in there, and what it accepts is there before it is sent.
@@ -145,11 +146,12 @@ impl Delivery {
     /// # Errors
     /// As those of [`Delivery::new`].
     pub fn with_spool(servers: Vec<Endpoint>, config: DeliveryConfig, spool: Spool, directory: &Path) -> Result<Self> {
-        Self::of(servers, config, Keeping::in_spool(spool, directory))
+        let places = Places::new(config.connector.clone(), servers)?;
+        Self::of(places, config, Keeping::in_spool(spool, directory))
     }
 
-    fn of(servers: Vec<Endpoint>, config: DeliveryConfig, keeping: Keeping) -> Result<Self> {
-        let DeliveryConfig { connector, patience, name, max_reply } = config;
+    fn of(places: Places, config: DeliveryConfig, keeping: Keeping) -> Result<Self> {
+        let DeliveryConfig { patience, name, max_reply, .. } = config;
         let session = keeping.session();
         let seed = u64::from_ne_bytes(random()?);
         let start = keeping.start();
@@ -157,7 +159,7 @@ impl Delivery {
         Ok(Self {
             sender: Sender::new(settings, start, now()),
             keeping,
-            places: Places::new(connector, servers)?,
+            places,
             link: None,
             max_reply,
             telling: Telling::default(),

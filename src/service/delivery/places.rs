@@ -15,9 +15,12 @@ use crate::service::BoxFuture;
 /// The connection of an attempt, and which endpoint it is to.
 type Attempt = Result<(usize, Connection), Error>;
 
+/// What makes an attempt: on the endpoint of this number, or if that fails on the others in turn.
+type Dial = Box<dyn Fn(usize) -> BoxFuture<'static, Attempt> + Send + Sync>;
+
 pub(super) struct Places {
-    connector: Connector,
-    endpoints: Vec<Endpoint>,
+    names: Vec<String>,
+    dial: Dial,
     /// The one that answered last.
     at: usize,
     attempt: Option<BoxFuture<'static, Attempt>>,
@@ -32,35 +35,26 @@ impl Places {
         }
         // Datagrams over a network get lost, which takes frames of their own.
         let is_lossy = |endpoint: &&Endpoint| matches!(endpoint.target, Target::Inet { socket_type, .. } if socket_type == Type::DGRAM);
-        match endpoints.iter().find(is_lossy) {
-            Some(endpoint) => {
-                Err(Error::usage(format!("`{}`: assured delivery over UDP is not there yet", endpoint.name()))
-                    .hinting("use an address of a stream, such as tcp:, or one of Unix sockets"))
-            }
-            None => Ok(Self { connector, endpoints, at: 0, attempt: None }),
+        if let Some(endpoint) = endpoints.iter().find(is_lossy) {
+            let name = endpoint.name();
+            return Err(Error::usage(format!("`{name}`: assured delivery over UDP is not there yet"))
+                .hinting("use an address of a stream, such as tcp:, or one of Unix sockets"));
         }
+        let names = endpoints.iter().map(|endpoint| endpoint.name().to_string()).collect();
+        let dial = move |start| -> BoxFuture<'static, Attempt> {
+            Box::pin(first_that_answers(connector.clone(), endpoints.clone(), start))
+        };
+        Ok(Self::dialled(names, Box::new(dial)))
+    }
+
+    /// Places that are reached in another way.
+    pub(super) fn dialled(names: Vec<String>, dial: Dial) -> Self {
+        Self { names, dial, at: 0, attempt: None }
     }
 
     /// Begins to connect: where the last connection was, then to the others in turn; or to the next one first.
     pub(super) fn connect(&mut self, elsewhere: bool) {
-        let count = self.endpoints.len();
-        let start = self.at + usize::from(elsewhere);
-        let (connector, endpoints) = (self.connector.clone(), self.endpoints.clone());
-        self.attempt = Some(Box::pin(async move {
-            let mut first = None;
-            for at in (start..start + count).map(|at| at % count) {
-                match connector.connect(&endpoints[at]).await {
-                    Ok(connection) => return Ok((at, connection)),
-                    Err(error) => {
-                        if count > 1 {
-                            tracing::info!("{error}");
-                        }
-                        first.get_or_insert(error);
-                    }
-                }
-            }
-            Err(first.unwrap_or_else(|| Error::usage("there is no address to connect to")))
-        }));
+        self.attempt = Some((self.dial)((self.at + usize::from(elsewhere)) % self.names.len()));
     }
 
     /// Waits for the attempt to end; pending if there is none.
@@ -70,14 +64,14 @@ impl Places {
         self.attempt = None;
         Poll::Ready(ended.map(|(at, connection)| {
             self.at = at;
-            (self.endpoints[at].name().to_string(), connection)
+            (self.names[at].clone(), connection)
         }))
     }
 
     /// The error for an attempt that has not ended within a time.
     pub(super) fn late(&self, patience: Duration) -> Error {
         let late = Error::timeout("connect", format!("no answer within {patience:?}"));
-        self.endpoints.get(self.at).map(|endpoint| endpoint.name().to_string()).into_iter().fold(late, Error::on)
+        self.names.get(self.at).into_iter().fold(late, Error::on)
     }
 
     /// Gives the attempt up.
@@ -86,8 +80,26 @@ impl Places {
     }
 }
 
+/// Tries each endpoint once, from one on.
+async fn first_that_answers(connector: Connector, endpoints: Vec<Endpoint>, start: usize) -> Attempt {
+    let count = endpoints.len();
+    let mut first = None;
+    for at in (start..start + count).map(|at| at % count) {
+        match connector.connect(&endpoints[at]).await {
+            Ok(connection) => return Ok((at, connection)),
+            Err(error) => {
+                if count > 1 {
+                    tracing::info!("{error}");
+                }
+                first.get_or_insert(error);
+            }
+        }
+    }
+    Err(first.unwrap_or_else(|| Error::usage("there is no address to connect to")))
+}
+
 impl fmt::Debug for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Places").field("endpoints", &self.endpoints).field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("Places").field("names", &self.names).field("at", &self.at).finish_non_exhaustive()
     }
 }

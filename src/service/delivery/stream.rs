@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::link::{Came, plain_words, said};
 use crate::net::{Stream, plain};
 use crate::service::workspace::READ_SIZE;
-use crate::wire::assured::{ClientFrame, FrameDecoder, MAX_HEADER};
+use crate::wire::assured::{ClientFrame, FrameDecoder, GREETING, MAX_HEADER};
 
 /// Frames are put together while fewer bytes than this wait to be written.
 const TOGETHER: usize = 4 * READ_SIZE;
@@ -131,8 +131,8 @@ impl OverStream {
                 Some(Came::Frame(frame))
             }
             Ok((done, None)) => {
-                let is_cut = self.ended.is_some() && !self.has_spoken && !waiting.is_empty();
-                let said = is_cut.then(|| said(waiting));
+                let is_foreign = self.ended.is_some() && !self.has_spoken && !may_become_frame(waiting);
+                let said = is_foreign.then(|| said(waiting));
                 self.taken += done;
                 self.is_partial = true;
                 match said {
@@ -163,7 +163,7 @@ impl OverStream {
         self.is_partial = true;
         match (plain_words(line), &self.ended) {
             (Some(error), _) => Some(Came::Frame(error)),
-            (None, Some(ended)) if line.is_empty() => Some(Came::Ended(ended.clone())),
+            (None, Some(ended)) if end.is_none() => Some(Came::Ended(ended.clone())),
             (None, _) => {
                 self.is_broken = true;
                 let said = said(line);
@@ -200,4 +200,9 @@ impl OverStream {
             }
         }
     }
+}
+
+/// Whether a server's first words, which were cut short, may have been those of the protocol.
+fn may_become_frame(words: &[u8]) -> bool {
+    [GREETING, b"E "].iter().any(|begins| begins.starts_with(words) || words.starts_with(begins))
 }
