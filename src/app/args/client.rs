@@ -57,11 +57,11 @@ pub(in crate::app) struct ClientArgs {
     /// Assured delivery, by a server that speaks its protocol: each message is applied exactly once and in order, over as many connections as it
     /// takes. It connects again by itself, to the next address where one fails. On standard output are replies only. Status 6 if the
     /// server has not what was sent to it
-    #[arg(long, conflicts_with_all = ["raw", "no_ack", "wait", "retry"], help_heading = "Assured delivery")]
+    #[arg(long, conflicts_with_all = ["raw", "no_ack"], help_heading = "Assured delivery")]
     pub(in crate::app) assured: bool,
     /// Assured delivery that also survives the end of this client: messages are on disk in DIR before they are sent, and until they are final.
     /// The same command goes on where it was, with no input too (< /dev/null)
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["raw", "no_ack", "wait", "retry"], help_heading = "Assured delivery")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["raw", "no_ack"], help_heading = "Assured delivery")]
     pub(in crate::app) spool: Option<PathBuf>,
     /// What to do once the session of the spool is lost: begin a new one that has what waits (the server may get again what it had), or with
     /// that among the dead letters [default: stop with status 6]

@@ -3,12 +3,13 @@
 //! Apart from the plain client, which has one connection and an answer to each message: here connections come and go, and what counts is which messages
 //! are final.
 
+mod hints;
 mod shown;
 
 use std::io;
 use std::path::Path;
 
-use crate::net::{Connector, Endpoint};
+use crate::net::{Connector, Endpoint, Error};
 use crate::service::delivery::PATIENCE;
 use crate::service::spool::{Spool, SpoolConfig, Unsettled};
 use crate::service::{self, Delivery, DeliveryConfig, News};
@@ -18,12 +19,20 @@ use super::args::{ClientArgs, LostSession};
 use super::client::Input;
 use super::runtime::{Signals, block_on};
 use super::{Exit, report};
+pub(super) use hints::hint;
 use shown::Shown;
 
 /// The reason of dead letters that were given up with their session.
 const SKIPPED: &str = "its session was lost, and what it had not acknowledged was skipped";
 
 pub(super) fn run(args: &ClientArgs, servers: Vec<Endpoint>, connector: Connector) -> anyhow::Result<Exit> {
+    if args.wait.is_some() || args.retry > 0 {
+        return Err(Error::usage(
+            "--wait and --retry are for one connection, and assured delivery makes as many as it takes",
+        )
+        .hinting("--timeout says how long to go on; --timeout 0 is for ever")
+        .into());
+    }
     let patience = Some(args.timeout.unwrap_or(PATIENCE)).filter(|patience| !patience.is_zero());
     let config = DeliveryConfig { connector, patience, ..DeliveryConfig::default() };
     block_on(async {

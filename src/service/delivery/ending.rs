@@ -122,6 +122,7 @@ impl fmt::Display for GaveUp {
                 write!(f, "{error}")?;
                 match (counts.waiting(), &counts.spool) {
                     (0, _) => Ok(()),
+                    (1, Some(spool)) => write!(f, "; a message waits in the spool {}", spool.display()),
                     (waiting, Some(spool)) => write!(f, "; {waiting} messages wait in the spool {}", spool.display()),
                     _ => f.write_str("; nothing was sent"),
                 }
