@@ -11,12 +11,14 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::assured::Callers;
 use super::lanes::{Datagram, Lanes};
 use super::packets::packet_buffer;
 use super::turn::Turn;
 use super::{Conversations, Shared};
 use crate::net::{Addr, Burst, PacketSocket, Received, plain};
 use crate::service::{Conversation, Peer};
+use crate::wire::assured::MAX_HEADER;
 
 /// How long the peer of the one conversation must be silent for it to be over: datagrams have no end of their own.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -42,7 +44,10 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
     let mut told_unnamed = false;
     let mut lanes = setting.handler.takes_long().then(|| Lanes::new(shared.clone(), socket.clone()));
     let longest = if matches!(local, Some(Addr::Inet(_))) { LONGEST_UDP } else { usize::MAX };
-    let mut burst = Burst::new(packet_buffer(setting.max_message).min(longest));
+    let size = packet_buffer(setting.max_message).max(MAX_HEADER + 2).min(longest);
+    // Over UDP sessions need more than this: packets are lost there.
+    let mut callers = matches!(local, Some(Addr::Unix(_))).then(|| Callers::new(shared, &socket, size)).flatten();
+    let mut burst = Burst::new(size);
     let mut turn = Turn::new(shared, &socket, local.clone());
     loop {
         let receiving = socket.recv_burst(&mut burst);
@@ -69,6 +74,12 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
                 continue;
             }
             had.had_message = true;
+            if let Some(callers) = &mut callers {
+                let peer = || Peer { addr: from.clone(), local: local.clone(), credentials: None };
+                if callers.take(peer, from, &burst.bytes()[place.clone()], *packet) {
+                    continue;
+                }
+            }
             if !from.is_named() && !told_unnamed {
                 tracing::warn!("a client without a name has sent a message: it cannot get an answer");
                 told_unnamed = true;
@@ -86,6 +97,9 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
             }
         }
         had.messages += turn.end(&burst).await;
+    }
+    if let Some(callers) = callers {
+        had.messages += callers.end().await.messages;
     }
     if let Some(lanes) = lanes {
         had.messages += lanes.end().await;

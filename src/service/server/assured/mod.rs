@@ -3,7 +3,10 @@
 //! Apart from plain messages, which have no numbers: here a state machine ([`Receiver`](crate::wire::assured::Receiver)) decides, a
 //! [`Store`] applies, and one file for each kind of connection carries the frames.
 
+mod datagrams;
 mod in_hand;
+mod link;
+mod packets;
 mod registry;
 mod session;
 mod stream;
@@ -17,9 +20,11 @@ use super::config::ServerConfig;
 use super::teller::Teller;
 use crate::service::Peer;
 use crate::service::store::Store;
-use crate::wire::assured::{IDLE_TIMEOUT, MAX_BODY, ReceiverConfig};
+use crate::wire::assured::{Detected, IDLE_TIMEOUT, MAX_BODY, ReceiverConfig, detect};
 use registry::Registry;
 
+pub(super) use datagrams::Callers;
+pub(super) use packets::converse as converse_packets;
 pub(super) use stream::converse as converse_stream;
 
 /// How many bytes of messages all sessions together may hold in memory. Then nothing more is read of those that hold any.
@@ -27,6 +32,9 @@ const MOST_HELD: u64 = 256 * 1024 * 1024;
 
 /// The longest message where there is no limit.
 const UNLIMITED: u64 = u32::MAX as u64;
+
+/// The longest header of a message in a packet, with its end: two numbers, and where it comes from.
+const PACKET_HEADER: usize = 256;
 
 /// How many bytes of a peer are read at the most after the connection was ended (rule S8).
 const CLOSE_DISCARD: usize = 64 * 1024;
@@ -72,6 +80,17 @@ impl Assured {
     fn has_room(&self) -> bool {
         self.held.load(Ordering::Relaxed) < MOST_HELD
     }
+}
+
+/// Whether a packet begins a session.
+pub(super) fn begins_session(packet: &[u8]) -> bool {
+    detect(packet) == Detected::Assured
+}
+
+/// What is granted where a packet has at most so many bytes.
+fn packet_config(config: &ReceiverConfig, size: usize) -> Arc<ReceiverConfig> {
+    let max_body = config.max_body.min(size.saturating_sub(PACKET_HEADER) as u64);
+    Arc::new(ReceiverConfig { max_body, ..config.clone() })
 }
 
 /// Who a client is, as far as that is known: a user of this machine by the kernel's word, else whoever knows the token, which itself is not kept.

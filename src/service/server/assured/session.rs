@@ -19,7 +19,8 @@ use crate::service::store::{Opened, Opening, Owner, Source, Store, StoreError};
 use crate::service::{BoxFuture, Conversation, Observed, Peer};
 use crate::wire::assured::receiver::{Input, Output};
 use crate::wire::assured::{
-    Again, Applied, ClientFrame, Code, Denied, FrameError, Open, PutOff, Receiver, ServerFrame, SessionId, Verdict,
+    Again, Applied, ClientFrame, Code, Denied, FrameError, Open, PutOff, Receiver, ReceiverConfig, ServerFrame,
+    SessionId, Verdict,
 };
 
 /// When a client may try again whose session could not be opened for now, or whose messages a full disk did not take.
@@ -56,13 +57,19 @@ enum Event {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(setting: &'a Setting, assured: &'a Assured, store: &'a dyn Store, peer: &'a Peer) -> Self {
+    pub(super) fn new(
+        setting: &'a Setting,
+        assured: &'a Assured,
+        store: &'a dyn Store,
+        config: Arc<ReceiverConfig>,
+        peer: &'a Peer,
+    ) -> Self {
         Self {
             setting,
             assured,
             store,
             peer,
-            receiver: Receiver::new(assured.config.clone(), Instant::now().into_std()),
+            receiver: Receiver::new(config, Instant::now().into_std()),
             opening: None,
             open: None,
             in_hand: InHand::new(store),
@@ -172,9 +179,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits until the handler has nothing of this session in hand any more.
-    pub(super) async fn finish(&mut self) {
+    /// Waits until the handler has nothing of this session in hand any more, and says what it was.
+    pub(super) async fn finish(mut self) -> Conversation {
         std::future::poll_fn(|cx| self.in_hand.poll_rest(cx)).await;
+        std::mem::take(&mut self.had)
     }
 
     /// Passes on what has come from elsewhere than the client.
