@@ -11,6 +11,7 @@ const GIVEN: &[&str] = &[
     "not a git checkout, so no file is tracked",
     "there is no systemd-analyze here",
     "this kernel has no landlock",
+    "there is no strace here",
 ];
 
 /// Reasons that lie in how the tests are run: they are not accepted where `WILCO_TEST_SKIPS=none` is set.
