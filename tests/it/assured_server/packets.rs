@@ -1,6 +1,7 @@
 //! The same over packets: sequenced ones, and Unix datagrams.
 
 use std::io;
+use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -60,6 +61,18 @@ impl Packets for Sequenced {
     fn hear(&self) -> String {
         let mut buffer = vec![0; 4096];
         let length = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()).expect("receive");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+}
+
+impl Packets for UdpSocket {
+    fn put(&self, packet: &str) {
+        self.send(packet.as_bytes()).expect("send");
+    }
+
+    fn hear(&self) -> String {
+        let mut buffer = vec![0; 4096];
+        let length = self.recv(&mut buffer).expect("receive");
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     }
 }
@@ -153,6 +166,46 @@ fn datagrams_of_unix_sockets_carry_a_frame_each_and_addresses_are_kept_apart() {
     assert_eq!(bodies(&directory, "2123456789abcdef").len(), 3);
     server.signal(Signal::SIGTERM);
     assert_eq!(two.hear(), "BYE 4 drain\n");
+    expect_signal(&server.wait(), Signal::SIGTERM);
+}
+
+#[test]
+fn datagrams_of_udp_need_a_cookie_and_may_come_in_any_order_and_twice() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("messages.db");
+    let file = file.to_str().expect("a path");
+    let server = Launch::server(["udp:127.0.0.1:0", "--json", "--name", "alpha", "--store", file]).start();
+    let port = server.port();
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    client.connect(format!("127.0.0.1:{port}")).expect("connect");
+    client.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    let fill = ".".repeat(200);
+    client.put(&format!("WILCO/1 O {SID} 1 4 pad={fill}"));
+    let challenge = client.hear();
+    let cookie = challenge.split(' ').nth(3).expect("a cookie");
+    client.put(&format!("WILCO/1 O {SID} 1 4 cookie={cookie} pad={fill}"));
+    let granted = client.hear();
+    assert!(granted.contains(" 0 00000000 64 1200 ") && granted.ends_with(" ack=store srv=alpha"), "{granted}");
+    let cookie = granted.split(' ').nth(3).expect("a cookie");
+    client.put("a plain one");
+    assert_eq!(client.hear(), "I got your message\n");
+    for (number, body) in [(3, "three"), (2, "two"), (3, "three"), (1, "one"), (1, "one")] {
+        client.put(&format!("WILCO/1 M {SID} {cookie} {number}\n{body}"));
+    }
+    let heard = |wanted: &str| while client.hear().trim_end() != wanted {};
+    heard(&format!("WILCO/1 A {SID} 3"));
+    // Whoever does not know the cookie is not believed.
+    let forger = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    forger
+        .send_to(format!("WILCO/1 M {SID} {cookie} 4\nforged").as_bytes(), format!("127.0.0.1:{port}"))
+        .expect("send");
+    client.put(&format!("WILCO/1 M {SID} {cookie} 4\nfour"));
+    heard(&format!("WILCO/1 A {SID} 4"));
+    assert_eq!(bodies(&directory, SID), ["one", "two", "three", "four"]);
+    assert_eq!(stored(directory.path()).len(), 5);
+    let event = server.wait_for_stdout("\"through\":4");
+    assert!(event.contains("\"event\":\"stored\""), "{event}");
+    server.signal(Signal::SIGTERM);
     expect_signal(&server.wait(), Signal::SIGTERM);
 }
 

@@ -10,6 +10,7 @@ mod packets;
 mod registry;
 mod session;
 mod stream;
+mod udp;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,12 +21,13 @@ use super::config::ServerConfig;
 use super::teller::Teller;
 use crate::service::Peer;
 use crate::service::store::Store;
-use crate::wire::assured::{Detected, IDLE_TIMEOUT, MAX_BODY, ReceiverConfig, detect};
+use crate::wire::assured::{Detected, IDLE_TIMEOUT, MAX_BODY, ReceiverConfig, datagram, detect};
 use registry::Registry;
 
 pub(super) use datagrams::Callers;
 pub(super) use packets::converse as converse_packets;
 pub(super) use stream::converse as converse_stream;
+pub(super) use udp::Udp;
 
 /// How many bytes of messages all sessions together may hold in memory. Then nothing more is read of those that hold any.
 const MOST_HELD: u64 = 256 * 1024 * 1024;
@@ -45,6 +47,8 @@ pub(super) struct Assured {
     streams: Arc<dyn Store>,
     packets: Arc<dyn Store>,
     config: Arc<ReceiverConfig>,
+    /// The longest message over UDP: what fits into a frame of every usual network, unless a limit was asked for.
+    udp_body: u64,
     registry: Registry,
     held: AtomicU64,
     /// Tells of a disk without room.
@@ -59,6 +63,7 @@ impl Assured {
             Some(0) => UNLIMITED,
             Some(most) => most as u64,
         };
+        let udp_body = config.max_message.map_or(datagram::MAX_BODY as u64, |_| max_body);
         let config = ReceiverConfig {
             server: config.name.clone(),
             level: streams.level(),
@@ -70,6 +75,7 @@ impl Assured {
             streams,
             packets,
             config: Arc::new(config),
+            udp_body: udp_body.min(datagram::LARGEST_BODY as u64),
             registry: Registry::default(),
             held: AtomicU64::new(0),
             full: Teller::default(),

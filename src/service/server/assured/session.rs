@@ -240,7 +240,7 @@ impl<'a> Session<'a> {
                     self.note(Event::Opened(place.session.clone(), source.clone(), acknowledged));
                 }
             }
-            Err(error) => self.denied(&error),
+            Err(error) => self.handle(Input::Opened(Err(denial(&error)))),
         }
     }
 
@@ -252,11 +252,8 @@ impl<'a> Session<'a> {
         let applied = match answer {
             Ok(applied) => applied,
             Err(StoreError::TakenOver) => return self.taken_over(),
-            Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) => {
-                let put_off = PutOff { code: error.code(), after: AGAIN_AFTER, reason: said(&error) };
-                Applied { through: self.receiver.acknowledged(), verdicts: Vec::new(), put_off: Some(put_off) }
-            }
-            Err(error) => return self.denied(&error),
+            Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) => put_off(&error, self.receiver.acknowledged()),
+            Err(error) => return self.handle(Input::Opened(Err(denial(&error)))),
         };
         let refused = |(_, verdict): &&(u64, Verdict)| matches!(verdict, Verdict::Refused(..));
         let refused = applied.verdicts.iter().filter(refused).count() as u64;
@@ -277,15 +274,6 @@ impl<'a> Session<'a> {
             self.note(Event::TakenOver(place.session.clone()));
         }
         self.handle(Input::TakenOver);
-    }
-
-    /// The store will not, or cannot.
-    fn denied(&mut self, error: &StoreError) {
-        let again = match error {
-            StoreError::Foreign | StoreError::TakenOver => Again::Never,
-            _ => Again::After(AGAIN_AFTER),
-        };
-        self.handle(Input::Opened(Err(Denied { code: error.code(), again, reason: said(error) })));
     }
 
     fn note(&mut self, event: Event) {
@@ -330,6 +318,21 @@ impl<'a> Session<'a> {
             _ => {}
         }
     }
+}
+
+/// What a client is told whose session the store will not, or cannot, have.
+pub(super) fn denial(error: &StoreError) -> Denied {
+    let again = match error {
+        StoreError::Foreign | StoreError::TakenOver => Again::Never,
+        _ => Again::After(AGAIN_AFTER),
+    };
+    Denied { code: error.code(), again, reason: said(error) }
+}
+
+/// What a client is told whose messages the store cannot take now, after one that is final.
+pub(super) fn put_off(error: &StoreError, through: u64) -> Applied {
+    let put_off = PutOff { code: error.code(), after: AGAIN_AFTER, reason: said(error) };
+    Applied { through, verdicts: Vec::new(), put_off: Some(put_off) }
 }
 
 /// What a client is told. What exactly is wrong here is none of its business.

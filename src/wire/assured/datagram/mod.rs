@@ -27,7 +27,7 @@ pub use cookie::{COOKIE_SLOT, Cookie, Secret};
 pub use packet::{ClientPacket, Held, Malformed, ServerPacket};
 pub use receiver::{DatagramReceiver, ReceiverOutput};
 pub use sender::{DatagramConfig, DatagramSender};
-pub use sessions::{Input as SessionsInput, Output as SessionsOutput, Sessions, SessionsConfig};
+pub use sessions::{Input as SessionsInput, Opening, Output as SessionsOutput, Sessions, SessionsConfig};
 
 /// The longest message by default, in bytes: with all headers it fits into a frame of every usual network.
 pub const MAX_BODY: usize = 1200;
