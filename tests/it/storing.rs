@@ -4,6 +4,7 @@
 
 use std::env;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -64,7 +65,7 @@ async fn one_by_one(store: &SqliteStore) {
     for _ in 0..LONE {
         let applied = append(store, opened.owner, through + 1, &[format!("message {}", through + 1).into()]).await;
         through = applied.expect("applied").through;
-        eprintln!("acknowledged {through}");
+        say(through);
     }
 }
 
@@ -124,7 +125,12 @@ async fn failing_sync(store: &SqliteStore) {
     assert!(why.contains("could not be brought to the disk"), "{why}");
     assert_eq!(store.failed().await, why);
     assert_eq!(open(store).await.map(drop), Err(StoreError::Failed(why)));
-    eprintln!("acknowledged {through}");
+    say(through);
+}
+
+/// Tells the test that has started this process; at once, since it may be killed at any time.
+fn say(through: u64) {
+    writeln!(std::io::stderr(), "acknowledged {through}").expect("write to standard error");
 }
 
 /// All messages up to a number are there, once each and in order; gives the number after the last.

@@ -34,7 +34,7 @@ pub struct Pruned {
 /// sent again is applied again. A server may be writing to it at the same time: it waits for some milliseconds now and then.
 ///
 /// # Errors
-/// As of [`Archive::open`]; another process has locked the file, or it cannot be written to.
+/// As of [`Archive::open`](super::Archive::open); another process has locked the file, or it cannot be written to.
 pub fn prune(path: impl AsRef<Path>, before: SystemTime) -> Result<Pruned, PruneError> {
     let path = std::path::absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_owned());
     file::is_file(&path)?;
