@@ -55,8 +55,8 @@ impl Messages {
         if through >= self.first {
             self.checksum = self.get(through).map(checksum);
             self.first = through + 1;
-            while let Some(run) = self.runs.pop_front_if(|run| run.last() <= through) {
-                self.bytes -= run.bytes.len();
+            while self.runs.front().is_some_and(|run| run.last() <= through) {
+                self.bytes -= self.runs.pop_front().map_or(0, |run| run.bytes.len());
             }
         }
     }

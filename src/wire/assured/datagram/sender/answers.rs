@@ -144,7 +144,7 @@ impl DatagramSender {
             self.window.lost(lost, self.flight.next() - 1);
         }
         if is_broken(Rule::HeldIsNotFinal) {
-            let last = (through + 2..through + 66).filter(|number| held.contains(through, *number)).last();
+            let last = (through + 2..through + 66).rfind(|number| held.contains(through, *number));
             last.map(|last| self.finish(last, now));
         }
     }

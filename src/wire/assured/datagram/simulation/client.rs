@@ -155,7 +155,7 @@ impl Client {
                         check(number, &self.bodies, &self.dead, row)?;
                     }
                     self.settled = self.settled.max(through);
-                    if chance.bits() % 2 == 0 {
+                    if chance.bits().is_multiple_of(2) {
                         self.settled_on_disk = self.settled;
                     }
                 }

@@ -1,9 +1,10 @@
 //! Sessions over a network that loses, doubles, delays and forges, between a client and a server that crash: a run is made of one number, and takes no time.
 //!
 //! Apart from the tests of each part: here is what all of them together promise. `WILCO_SEED=n cargo test --lib datagram::simulation` runs the one that
-//! was printed.
+//! was printed, `WILCO_RUNS=n` the first so many.
 
 mod client;
+mod faults;
 mod server;
 mod store;
 mod world;
@@ -14,8 +15,8 @@ use std::panic::{self, AssertUnwindSafe};
 use super::broken::{BROKEN, Rule};
 use world::{Plan, World};
 
-/// How many runs of each kind there are.
-const RUNS: u64 = 300;
+/// How many runs of each kind there are, unless `WILCO_RUNS` says how many.
+const RUNS: u64 = 200;
 
 /// Within how many runs a broken rule must be noticed.
 const ENOUGH: u64 = 100;
@@ -31,8 +32,8 @@ fn run(plan: Plan) -> Result<(), String> {
 
 #[track_caller]
 fn all(plan: impl Fn(u64) -> Plan) {
-    let only = std::env::var("WILCO_SEED").ok().map(|seed| seed.parse().expect("WILCO_SEED is a number"));
-    let seeds = only.map_or(0..RUNS, |seed: u64| seed..seed + 1);
+    let said = |name| std::env::var(name).ok().map(|number| number.parse().expect("a number"));
+    let seeds = said("WILCO_SEED").map_or(0..said("WILCO_RUNS").unwrap_or(RUNS), |seed: u64| seed..seed + 1);
     for seed in seeds {
         if let Err(wrong) = run(plan(seed)) {
             panic!("{wrong}\nWILCO_SEED={seed} runs it again");

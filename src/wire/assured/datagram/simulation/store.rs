@@ -90,7 +90,7 @@ impl Store {
     }
 
     fn apply(&mut self, session: &SessionId, run: &Run, chance: &mut Chance) -> Result<Applied, String> {
-        let end = match self.refuses && chance.bits() % 16 == 0 {
+        let end = match self.refuses && chance.bits().is_multiple_of(16) {
             true => run.first + chance.bits() % run.len() as u64,
             false => run.next(),
         };

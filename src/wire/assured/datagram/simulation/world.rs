@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::super::chance::Chance;
-use super::super::{ClientPacket, Cookie, MAX_BODY, ServerPacket};
+use super::super::{MAX_BODY, ServerPacket};
 use super::client::Client;
+use super::faults::Fault;
 use super::server::Server;
 use super::store::Store;
+use crate::wire::assured::SessionId;
 use crate::wire::assured::sender::Input;
-use crate::wire::assured::{Open, SessionId};
 
 pub(super) type Address = u32;
 
@@ -33,7 +34,16 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn network(seed: u64) -> Self {
         let (messages, loss) = (20 + seed % 40, seed % 4 * 10);
-        Self { seed, messages, loss, twice: 10, refuses: seed % 2 == 0, crashes: false, forgers: false, forks: false }
+        Self {
+            seed,
+            messages,
+            loss,
+            twice: 10,
+            refuses: seed.is_multiple_of(2),
+            crashes: false,
+            forgers: false,
+            forks: false,
+        }
     }
 
     pub(super) fn crashes(seed: u64) -> Self {
@@ -51,7 +61,7 @@ impl Plan {
 }
 
 #[derive(Debug)]
-enum Event {
+pub(super) enum Event {
     ToServer(Address, Vec<u8>),
     ToClient(Address, Vec<u8>),
     Connected(usize),
@@ -63,50 +73,32 @@ enum Event {
     Fault(Fault),
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Server,
-    Client,
-    /// The client's address is another from now on, and the client does not know.
-    Rebind,
-    /// Another server opens the session in the same store.
-    TakeOver,
-    Forge,
-    Replay,
-    /// Somebody with a true address sends far more than was granted.
-    Hog,
-    /// There is a second client with the same spool, or with what it was once.
-    Copy,
-    /// The client is the one that it was once.
-    SetBack,
-}
-
 /// How long a run may take, in its own time.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
 
 /// Where those send from who do not get what is sent there.
-const FORGED: Address = 90_000;
+pub(super) const FORGED: Address = 90_000;
 
 /// Where one sends from who takes what he can get.
-const HOG: Address = 80_000;
+pub(super) const HOG: Address = 80_000;
 
 pub(super) struct World {
     plan: Plan,
-    chance: Chance,
+    pub(super) chance: Chance,
     began: Instant,
-    now: Instant,
+    pub(super) now: Instant,
     queue: BinaryHeap<Reverse<(Instant, u64)>>,
     events: HashMap<u64, Event>,
     last: u64,
-    session: SessionId,
-    server: Server,
-    clients: Vec<Client>,
+    pub(super) session: SessionId,
+    pub(super) server: Server,
+    pub(super) clients: Vec<Client>,
     next_address: Address,
     /// What clients have sent, for those who listen.
-    heard: Vec<Vec<u8>>,
+    pub(super) heard: Vec<Vec<u8>>,
     /// What was sent from and to forged addresses, in bytes.
-    forged: BTreeMap<Address, (usize, usize)>,
-    hog: SessionId,
+    pub(super) forged: BTreeMap<Address, (usize, usize)>,
+    pub(super) hog: SessionId,
 }
 
 impl World {
@@ -222,7 +214,7 @@ impl World {
     fn drive(&mut self) -> Result<(), String> {
         let wants = self.server.drive(self.now)?;
         for _ in 0..wants.jobs {
-            let took = if self.chance.bits() % 20 == 0 { 2000 } else { 30 };
+            let took = if self.chance.bits().is_multiple_of(20) { 2000 } else { 30 };
             let took = self.below(took);
             self.after(took, Event::Store);
         }
@@ -239,7 +231,7 @@ impl World {
             let from = clients[which].address;
             for datagram in wants.sent {
                 // The system tells that nobody is there, sometimes.
-                if !self.server.is_up() && self.chance.bits() % 4 == 0 {
+                if !self.server.is_up() && self.chance.bits().is_multiple_of(4) {
                     self.tell(which, Input::Disconnected("connection refused".to_owned()));
                     self.after(0, Event::Wake);
                 }
@@ -292,142 +284,14 @@ impl World {
         self.after(pause, Event::Accept(which));
     }
 
-    fn fail(&mut self, fault: Fault) -> Result<(), String> {
-        match fault {
-            Fault::Server if self.server.is_up() => {
-                self.server.crash(&mut self.chance)?;
-                let down = self.below(4000);
-                self.after(down, Event::StartServer);
-            }
-            Fault::Client => {
-                let Self { clients, chance, .. } = self;
-                clients[0].crash(chance);
-                self.rebind(0);
-                let down = self.below(4000);
-                self.after(down, Event::StartClient(0));
-            }
-            Fault::Server => {}
-            Fault::Rebind => {
-                let which = self.pick(self.clients.len());
-                self.rebind(which);
-            }
-            Fault::TakeOver => self.server.store.take_over(&self.session),
-            Fault::Forge => self.forge(),
-            Fault::Replay => {
-                let Some(at) = self.heard.len().checked_sub(1) else { return Ok(()) };
-                let at = self.pick(at + 1);
-                let datagram = self.heard[at].clone();
-                self.send_forged(datagram);
-            }
-            Fault::Hog => {
-                let open = Open { next: 1, ..self.opening(self.hog.clone()) };
-                self.say(HOG, &ClientPacket::Open { open, attempt: None, cookie: None });
-            }
-            Fault::Copy | Fault::SetBack => self.copy(fault),
-        }
-        Ok(())
-    }
-
-    /// The client's spool is copied, or set back, to a state that it may have had.
-    fn copy(&mut self, fault: Fault) {
-        let client = &self.clients[0];
-        let last = usize::try_from(client.is_final()).expect("small");
-        let (least, most) = (last.saturating_sub(1), client.bodies.len().min(last + 5));
-        let messages = least + self.pick(most - least + 1);
-        match fault {
-            Fault::SetBack => {
-                // It may well have the same port again.
-                let address = self.clients[0].address;
-                self.clients[0] = self.clients[0].copy(address, messages);
-                let down = self.below(100);
-                self.after(down, Event::StartClient(0));
-                self.after(down + 1, Event::Accept(0));
-            }
-            _ => {
-                let address = self.address();
-                let copy = self.clients[0].copy(address, messages);
-                let which = self.clients.len();
-                self.clients.push(copy);
-                self.after(1, Event::StartClient(which));
-                self.after(2, Event::Accept(which));
-            }
-        }
-    }
-
-    /// Somebody sends from addresses that are not his, knowing the session but no cookie.
-    fn forge(&mut self) {
-        let session = match self.below(2) {
-            0 => self.session.clone(),
-            _ => SessionId::of_bits(self.chance.bits().into()),
-        };
-        let mut bits = || self.chance.bits();
-        let cookie: Cookie = format!("{:016x}{:016x}", bits(), bits()).parse().expect("a cookie");
-        let number = self.server.store.rows.get(&session).map_or(0, |row| row.acknowledged()) + 1 + bits() % 3;
-        let evil = b"evil, and long enough to be answered ..........................................".as_slice();
-        let body = &evil[..if bits() % 2 == 0 { 4 } else { evil.len() }];
-        let packet = match bits() % 5 {
-            0 => ClientPacket::Open { open: self.opening(session), attempt: Some(1), cookie: None },
-            1 => ClientPacket::Open { open: self.opening(session), attempt: Some(1), cookie: Some(cookie) },
-            2 => ClientPacket::Noted { session, cookie, through: number },
-            3 => ClientPacket::Bye { session, cookie },
-            _ => ClientPacket::Message { session, cookie, number, origin: None, body },
-        };
-        let mut datagram = Vec::new();
-        packet.encode(&mut datagram);
-        if self.below(4) == 0 {
-            datagram.truncate(100);
-        }
-        self.send_forged(datagram);
-    }
-
-    fn send_forged(&mut self, datagram: Vec<u8>) {
-        // The true address of the client, or that of somebody who has nothing to do with it.
-        let from = match self.below(2) {
-            0 => self.clients[0].address,
-            _ => FORGED + u32::try_from(self.below(3)).expect("small"),
-        };
-        if from >= FORGED {
-            self.forged.entry(from).or_default().0 += datagram.len();
-        }
-        self.after(1, Event::ToServer(from, datagram));
-    }
-
-    /// One who can receive opens a session, and sends as much as he likes in an order that makes the server wait.
-    fn hog(&mut self, datagram: &[u8]) {
-        match ServerPacket::parse(datagram) {
-            Ok(ServerPacket::Challenge { session, cookie, .. }) => {
-                let open = self.opening(session);
-                self.say(HOG, &ClientPacket::Open { open, attempt: None, cookie: Some(cookie) });
-            }
-            Ok(ServerPacket::Granted { session, cookie, acknowledged, .. }) => {
-                let body = [b'h'; MAX_BODY];
-                for number in acknowledged + 2..acknowledged + 60 {
-                    let (session, body) = (session.clone(), &body[..]);
-                    self.say(HOG, &ClientPacket::Message { session, cookie, number, origin: None, body });
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn opening(&self, session: SessionId) -> Open<'static> {
-        Open { session, first: 1, next: 1000, level: None, replies: false, token: None, name: None }
-    }
-
-    fn say(&mut self, from: Address, packet: &ClientPacket<'_>) {
-        let mut datagram = Vec::new();
-        packet.encode(&mut datagram);
-        self.after(1, Event::ToServer(from, datagram));
-    }
-
-    fn rebind(&mut self, which: usize) {
+    pub(super) fn rebind(&mut self, which: usize) {
         // A router may well give the same address again.
         let back = self.below(3) == 0 && self.clients.len() == 1;
         let address = self.address();
         self.clients[which].address = if back { 1000 } else { address };
     }
 
-    fn address(&mut self) -> Address {
+    pub(super) fn address(&mut self) -> Address {
         self.next_address += 1;
         self.next_address
     }
@@ -436,7 +300,7 @@ impl World {
         self.clients[which].tell(input, self.now);
     }
 
-    fn after(&mut self, milliseconds: u64, event: Event) {
+    pub(super) fn after(&mut self, milliseconds: u64, event: Event) {
         self.at(self.now + Duration::from_millis(milliseconds), event);
     }
 
@@ -454,11 +318,11 @@ impl World {
         }
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.chance.bits() % end.max(1)
     }
 
-    fn pick(&mut self, end: usize) -> usize {
+    pub(super) fn pick(&mut self, end: usize) -> usize {
         usize::try_from(self.below(end as u64)).expect("below a usize")
     }
 
