@@ -9,6 +9,7 @@ mod client;
 mod common;
 mod limits;
 mod lookup;
+mod messages;
 mod output;
 mod probe;
 mod programs;
@@ -24,6 +25,7 @@ pub(super) use bench::BenchArgs;
 pub(super) use client::{ClientArgs, LostSession};
 pub(super) use common::Common;
 pub(super) use lookup::{Lookup, LookupArgs};
+pub(super) use messages::{MessagesArgs, MessagesCommand, PruneArgs, ShowArgs};
 pub(super) use output::Output;
 pub(super) use probe::ProbeArgs;
 pub(super) use programs::ProgramArgs;
@@ -47,6 +49,7 @@ pub(super) enum Command {
     Lookup(LookupArgs),
     Probe(ProbeArgs),
     Bench(Box<BenchArgs>),
+    Messages(MessagesArgs),
     Try(TryArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -89,7 +92,9 @@ pub(super) fn definition(program: Program) -> clap::Command {
 /// How a program is called, in a line.
 pub(super) fn synopsis(program: Program) -> &'static str {
     match program {
-        Program::Wilco => "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, try, completions, man",
+        Program::Wilco => {
+            "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, messages, try, completions, man"
+        }
         Program::Server => "server PORT, or server ADDRESS...",
         Program::Client => "client HOST PORT, or client ADDRESS...",
     }

@@ -9,7 +9,7 @@ use super::*;
 use crate::net::Stream;
 use crate::service::spool::SpoolConfig;
 use crate::service::{Batch, Error};
-use crate::wire::assured::{Again, Code, FrameDecoder, Grant, Level, ServerFrame, checksum};
+use crate::wire::assured::{Again, ClientFrame, Code, FrameDecoder, Grant, Level, Sender, ServerFrame, checksum};
 
 /// What a server does with one connection.
 #[derive(Clone, Copy, Debug)]
