@@ -4,19 +4,23 @@
 
 #[cfg(test)]
 mod contract;
+mod keep;
 mod memory;
 pub mod sqlite;
+mod volatile;
 
 use std::fmt;
 use std::sync::Arc;
-
-pub use memory::{Kept, MemoryStore};
-pub use sqlite::{SqliteConfig, SqliteStore};
 
 use thiserror::Error;
 
 use super::{Batch, BoxFuture, Peer};
 use crate::wire::assured::{Applied, Code, Level, Progress, Run, SessionId};
+
+pub use keep::Keep;
+pub use memory::{Kept, MemoryStore};
+pub use sqlite::{SqliteConfig, SqliteStore};
+pub use volatile::{MAX_REPLIES, MAX_SESSIONS, TRY_AGAIN_AFTER, Volatile};
 
 /// What a store is asked for by a server.
 ///
@@ -25,6 +29,11 @@ pub trait Store: Send + Sync {
     /// What an acknowledgement of this store stands for.
     fn level(&self) -> Level {
         Level::Stored
+    }
+
+    /// Whether applying a message takes long, as running a program does: then each is handed over alone, so that each can be acknowledged at once.
+    fn one_by_one(&self) -> bool {
+        false
     }
 
     /// Opens a session and makes the caller its only owner: of the others nothing is applied any more, and what they had under way is applied

@@ -19,6 +19,7 @@ const SURROUNDINGS: &[&str] = &[
     "network namespaces need root",
     "this system lets nobody but root make a network namespace",
     "only root may become another user",
+    "only root may mount a file system",
 ];
 
 /// Tells that the test `name` is skipped; the caller returns. Fails for a reason that is not in the list.

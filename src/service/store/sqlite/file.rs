@@ -73,6 +73,7 @@ impl OpenError {
                 let directory = directory(&path);
                 Self::NoDirectory(path, directory)
             }
+            io::ErrorKind::IsADirectory => Self::NotAStore(path, "a directory"),
             _ => Self::Failed(path, error.to_string()),
         }
     }

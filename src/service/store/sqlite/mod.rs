@@ -118,6 +118,41 @@ pub struct SqliteStore {
     writer: Option<JoinHandle<()>>,
 }
 
+/// A store's file that is open and safe to speak of, and whose thread is not started: a process that is about to give up privileges has none yet.
+#[derive(Debug)]
+pub struct OpenFile {
+    path: PathBuf,
+    config: SqliteConfig,
+    connection: Connection,
+}
+
+impl OpenFile {
+    /// Opens a store's file, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`] has them.
+    pub fn open(path: impl AsRef<Path>, config: SqliteConfig) -> Result<Self, OpenError> {
+        let connection = file::open(path.as_ref(), &config)?;
+        Ok(Self { path: path.as_ref().to_owned(), config, connection })
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// There can be no more threads.
+    pub fn start(self) -> Result<SqliteStore, OpenError> {
+        let Self { path, config, connection } = self;
+        let (queue, waiting) = queue();
+        let failure = Arc::new(Failure::default());
+        let told = Arc::clone(&failure);
+        let writer = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || write(&connection, &config, waiting, &told))
+            .map_err(|error| OpenError::Failed(path.clone(), error.to_string()))?;
+        Ok(SqliteStore { path, queue: Some(queue), failure, writer: Some(writer) })
+    }
+}
+
 /// Why a store can do nothing more.
 #[derive(Debug, Default)]
 struct Failure {
@@ -133,16 +168,7 @@ impl SqliteStore {
     /// The directory is not there, permission is denied, the file is something else or of a later version, another process has locked it, or it cannot be
     /// read or written.
     pub fn open(path: impl AsRef<Path>, config: SqliteConfig) -> Result<Self, OpenError> {
-        let path = path.as_ref();
-        let connection = file::open(path, &config)?;
-        let (queue, waiting) = queue();
-        let failure = Arc::new(Failure::default());
-        let told = Arc::clone(&failure);
-        let writer = thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || write(&connection, &config, waiting, &told))
-            .map_err(|error| OpenError::Failed(path.to_owned(), error.to_string()))?;
-        Ok(Self { path: path.to_owned(), queue: Some(queue), failure, writer: Some(writer) })
+        OpenFile::open(path, config)?.start()
     }
 
     /// The file.
