@@ -21,6 +21,7 @@ pub mod relay;
 mod server;
 mod stop;
 pub mod store;
+mod teller;
 mod workspace;
 
 pub use access::{Access, AccessRules, Gate};
