@@ -30,6 +30,7 @@ fn messages_are_displayed_once_while_the_server_lives() {
     talk.say("M 1 3\none\nM 2 3\ntwo\nM 3 5\nthree\nBYE\n");
     talk.expect_acknowledged(3);
     talk.expect("BYE 3");
+    server.wait_for_screen("three\n");
     assert_eq!(server.screen(), "one\ntwo\nthree\n");
     // A server that has just been started begins where its client is.
     let talk = open(&port, "b123456789abcdef", 70, 75);

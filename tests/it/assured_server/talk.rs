@@ -35,7 +35,7 @@ pub(super) fn open(port: &str, sid: &str, first: u64, next: u64) -> Talk {
 /// The same with more in the opening.
 pub(super) fn open_with(port: &str, sid: &str, first: u64, next: u64, more: &str) -> Talk {
     let mut talk = connect(port);
-    talk.say(&format!("WILCO/1 OPEN sid={sid} first={first} next={next}{more}\n"));
+    talk.say(format!("WILCO/1 OPEN sid={sid} first={first} next={next}{more}\n"));
     talk.granted = talk.hear();
     assert!(talk.granted.starts_with("WILCO/1 OK "), "{:?}", talk.granted);
     talk
