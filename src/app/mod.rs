@@ -26,6 +26,7 @@ mod runtime;
 mod sandbox;
 mod screen;
 mod server;
+mod spool;
 mod stderr;
 mod stdio;
 mod supervisor;
@@ -72,6 +73,7 @@ fn dispatch(command: args::Command) -> anyhow::Result<Exit> {
         args::Command::Lookup(args) => lookup::run(args),
         args::Command::Probe(args) => probe::run(args),
         args::Command::Bench(args) => bench::run(&args),
+        args::Command::Spool(args) => spool::run(args),
         args::Command::Messages(args) => messages::run(args),
         args::Command::Try(args) => try_out::run(args),
         args::Command::Completions(args) => docs::completions(&args),

@@ -115,6 +115,10 @@ impl Inbox {
     /// Finds the messages in what was read, and says whether there may be more than were looked for at once. An error
     /// comes after the messages before it: they are in the workspace.
     pub(super) fn decode(&mut self) -> wire::Result<bool> {
+        if !self.tail.is_empty() {
+            // What was left behind a full count may be whole messages.
+            self.open();
+        }
         let Self { decoder, workspace: Some(workspace), done, .. } = self else { return Ok(false) };
         workspace.spans.clear();
         *done = decoder.decode(&workspace.input[..workspace.filled], &mut workspace.spans)?;
@@ -198,5 +202,28 @@ impl Inbox {
             self.tail.extend_from_slice(&workspace.input[..workspace.filled]);
             workspace.give_back();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_left_behind_a_full_count_is_found_without_another_read() {
+        let stream = b"line\n".repeat(MOST_AT_ONCE + 363);
+        let (mut inbox, mut unread) = (Inbox::new(Framing::Line, 99), &stream[..]);
+        let read = std::future::poll_fn(|cx| inbox.poll_read(cx, &mut unread)).await;
+        assert_eq!(read.expect("bytes"), stream.len());
+        let mut found = Vec::new();
+        loop {
+            let more = inbox.decode().expect("messages");
+            found.push(inbox.count());
+            inbox.handled();
+            if !more {
+                break;
+            }
+        }
+        assert_eq!((found, inbox.unfinished()), (vec![MOST_AT_ONCE, 363], 0));
     }
 }

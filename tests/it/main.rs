@@ -31,6 +31,7 @@ mod raw;
 mod reaching;
 mod serving;
 mod sockets;
+mod spool;
 mod standard_services;
 mod statuses;
 mod storing;

@@ -14,6 +14,7 @@ mod output;
 mod probe;
 mod programs;
 mod server;
+mod spool;
 mod value;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub(super) use output::Output;
 pub(super) use probe::ProbeArgs;
 pub(super) use programs::ProgramArgs;
 pub(super) use server::{RunningArgs, ServerArgs, SocketFileArgs};
+pub(super) use spool::SpoolArgs;
 
 use super::{Exit, Program};
 
@@ -49,6 +51,7 @@ pub(super) enum Command {
     Lookup(LookupArgs),
     Probe(ProbeArgs),
     Bench(Box<BenchArgs>),
+    Spool(SpoolArgs),
     Messages(MessagesArgs),
     Try(TryArgs),
     Completions(CompletionsArgs),
@@ -93,7 +96,7 @@ pub(super) fn definition(program: Program) -> clap::Command {
 pub(super) fn synopsis(program: Program) -> &'static str {
     match program {
         Program::Wilco => {
-            "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, messages, try, completions, man"
+            "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, messages, spool, try, completions, man"
         }
         Program::Server => "server PORT, or server ADDRESS...",
         Program::Client => "client HOST PORT, or client ADDRESS...",

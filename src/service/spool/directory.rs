@@ -211,7 +211,7 @@ fn state(directory: &Path) -> Result<(Option<SessionId>, Option<SessionId>), Spo
 
 fn parse_state(text: &str) -> Option<(Option<SessionId>, Option<SessionId>)> {
     let at = text.rfind("crc ")?;
-    if text[at..] != format!("crc {:08x}\n", crc32c::crc32c(text[..at].as_bytes())) {
+    if text[at..] != format!("crc {:08x}\n", crc32c::crc32c(&text.as_bytes()[..at])) {
         return None;
     }
     let (mut session, mut leftover) = (None, None);

@@ -142,7 +142,11 @@ impl Journal {
 
     /// Writes what is staged, and returns once it is durable. If it fails none of it is there.
     pub(super) fn commit(&mut self) -> Result<(), SpoolError> {
-        let written = self.write_staged();
+        let mut written = self.write_staged();
+        if matches!(written, Err(SpoolError::NoRoom { .. })) && self.mark.settled + 1 == self.mark.next {
+            // All that takes room is final.
+            written = self.drain().and_then(|()| self.write_staged());
+        }
         self.staged.clear();
         if self.staged.capacity() > MOST_STAGED_KEPT {
             self.staged.shrink_to(MOST_STAGED_KEPT);
@@ -244,7 +248,7 @@ impl Journal {
         if self.staged.is_empty() {
             return Ok(());
         }
-        if self.tail.as_ref().is_none_or(|tail| tail.length >= self.config.segment_bytes()) {
+        if self.tail.as_ref().is_none_or(|tail| tail.length >= self.config.longest_segment()) {
             self.begin_segment()?;
         }
         let Some(tail) = &mut self.tail else { return Err(SpoolError::Failed("there is no segment".to_owned())) };

@@ -54,7 +54,7 @@ impl Letter {
     ) -> Self {
         let text = std::str::from_utf8(body).ok().map(ToOwned::to_owned);
         Self {
-            time: jiff::Timestamp::now().to_string(),
+            time: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
             session: session.to_string(),
             number,
             code: code.0,

@@ -18,7 +18,7 @@
 //! `crc ` with the checksum of the lines before in 8 hexadecimal digits.
 //!
 //! **A segment** is named by the number of its first message in 20 digits, and `.seg`. Only the last is appended to; a new one is begun once it
-//! has [`SpoolConfig::segment_bytes`]. It is made with its head (written to `.new`, synced, renamed, the directory synced), and records follow
+//! has `segment_bytes` of the [`SpoolConfig`]. It is made with its head (written to `.new`, synced, renamed, the directory synced), and records follow
 //! without a gap:
 //!
 //! | offset | bytes | in the head of a segment |
@@ -127,7 +127,7 @@ impl Default for SpoolConfig {
 
 impl SpoolConfig {
     /// After how many bytes another segment is begun.
-    fn segment_bytes(&self) -> u64 {
+    fn longest_segment(&self) -> u64 {
         self.max_bytes.map_or(self.segment_bytes, |max| self.segment_bytes.min(max / 8)).max(1)
     }
 }
@@ -235,7 +235,8 @@ impl Spool {
     /// There is no room for them, or the spool has failed. Nothing of them is accepted then.
     pub async fn accept(&self, batch: Batch) -> Result<Run, Rejected> {
         let run = Run { bytes: batch.bytes, spans: batch.spans, ..Run::default() };
-        self.accept_run(run).await.map_err(|(error, run)| {
+        self.accept_run(run).await.map_err(|rejected| {
+            let (error, run) = *rejected;
             let batch = Batch { bytes: run.bytes, spans: run.spans };
             Rejected { error, batch }
         })
@@ -245,13 +246,13 @@ impl Spool {
     ///
     /// # Errors
     /// As those of [`accept`](Self::accept); with the run.
-    pub async fn accept_run(&self, run: Run) -> Result<Run, (SpoolError, Run)> {
+    pub async fn accept_run(&self, run: Run) -> Result<Run, Box<(SpoolError, Run)>> {
         let bytes = (run.bytes.len() + run.len() * record::PREFIX).min(QUEUE_BYTES);
         let room = Arc::clone(&self.room).acquire_many_owned(bytes as u32).await;
         let (answer, answered) = oneshot::channel();
         let job = Job::Accept { run, answer, _room: room.ok() };
         self.submit(job);
-        answered.await.unwrap_or_else(|_| Err((gone(), Run::default())))
+        answered.await.unwrap_or_else(|_| Err(Box::new((gone(), Run::default()))))
     }
 
     /// Reads messages from a number on, durable ones alone: up to so many, of up to so many bytes, but one in any case. None if there is none of
@@ -351,7 +352,9 @@ impl Spool {
 
     fn submit(&self, job: Job) {
         // If the thread has gone, the job's answer says so by not coming.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.send(job);
+        }
     }
 }
 

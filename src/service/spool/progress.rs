@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_torn_leaves_the_one_before() {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = crate::service::spool::tests::temporary();
         let path = directory.path();
         Progress::make(path, Mark { settled: 0, checksum: None, next: 1 }).expect("a file");
         let mut progress = Progress::open(path, true).expect("a file");

@@ -66,14 +66,15 @@ impl Reader {
 
     fn fill(&mut self, run: &mut Run, view: &View, max_messages: usize, max_bytes: usize) -> Result<(), SpoolError> {
         let mut scan = self.at(view, run.first)?;
+        let mut end = end_of(&scan, view)?;
         while run.next() < view.next && (run.is_empty() || run.len() < max_messages) {
-            let end = end(&scan, view)?;
             let size = scan.next_size(end)?.unwrap_or_default();
             if !run.is_empty() && run.bytes.len() + size > max_bytes {
                 break;
             }
             if !self.step(&mut scan, end, run)? {
                 scan = self.open(view, scan.number)?;
+                end = end_of(&scan, view)?;
             }
         }
         self.scan = Some((view.session.clone(), scan));
@@ -114,12 +115,15 @@ impl Reader {
                 self.open(view, *first.unwrap_or(&number))?
             }
         };
+        let mut end = end_of(&scan, view)?;
         while scan.number < number {
             self.remember(&scan);
-            let end = end(&scan, view)?;
             match scan.next(end)? {
                 Next::Record(_) => {}
-                Next::End => scan = self.open(view, scan.number)?,
+                Next::End => {
+                    scan = self.open(view, scan.number)?;
+                    end = end_of(&scan, view)?;
+                }
                 Next::Bad => return Err(bad(&scan)),
             }
         }
@@ -141,7 +145,7 @@ impl Reader {
 }
 
 /// Up to where a segment may be read.
-fn end(scan: &Scan, view: &View) -> Result<u64, SpoolError> {
+fn end_of(scan: &Scan, view: &View) -> Result<u64, SpoolError> {
     if scan.first == view.tail.0 { Ok(view.tail.1) } else { scan.len() }
 }
 

@@ -15,6 +15,9 @@ use crate::wire::assured::SessionId;
 /// How much is read at once.
 const CHUNK: usize = 256 * 1024;
 
+/// How much memory is kept for what is read.
+const MOST_KEPT: usize = 4 * CHUNK;
+
 /// The least that a disk writes as a whole.
 const SECTOR: u64 = 512;
 
@@ -171,6 +174,10 @@ impl Scan {
             return Ok(false);
         }
         self.buffer.drain(..self.at);
+        // A long message must not cost its memory for good.
+        if self.buffer.capacity() > MOST_KEPT {
+            self.buffer.shrink_to(CHUNK);
+        }
         (self.base, self.at) = (here, 0);
         let held = self.buffer.len();
         let most = usize::try_from(end - here).unwrap_or(usize::MAX).min(wanted.max(CHUNK));
@@ -198,27 +205,30 @@ impl Scan {
         self.file.read_exact_at(&mut rest, start).naming("read", &self.path)?;
         // Each record that is missing has taken a prefix at least.
         let highest = self.number.saturating_add(rest.len() as u64 / PREFIX as u64 + 1);
-        for at in 1..rest.len() {
-            let Some(number) = record::number(&rest[at..]) else { break };
-            if !(self.number..=highest).contains(&number) {
+        let sector = |index: u64| {
+            let from = (index * SECTOR - start) as usize;
+            rest[from..from + SECTOR as usize].iter().all(|byte| *byte == 0)
+        };
+        let mut found: Option<Resumption> = None;
+        let mut at = 1;
+        while let Some(number) = record::number(&rest[at.min(rest.len())..]) {
+            let is_possible = (self.number..=highest).contains(&number);
+            let Some(record) = is_possible.then(|| Record::decode(&rest[at..])).flatten() else {
+                at += 1;
                 continue;
-            }
-            if let Some(record) = Record::decode(&rest[at..]) {
-                let sector = |from: u64| -> bool {
-                    let from = (from - start) as usize;
-                    rest[from..from + SECTOR as usize].iter().all(|byte| *byte == 0)
-                };
-                let behind = start + at as u64;
-                let sectors = (start.div_ceil(SECTOR)..behind / SECTOR).map(|index| index * SECTOR);
-                return Ok(Some(Resumption {
-                    offset: behind,
-                    number,
-                    durable: number.saturating_sub(u64::from(record.place)),
-                    has_hole: sectors.into_iter().any(sector),
-                }));
+            };
+            let durable = number.saturating_sub(u64::from(record.place));
+            let offset = start + at as u64;
+            at += record.size();
+            match &mut found {
+                Some(found) => found.durable = found.durable.max(durable),
+                None => {
+                    let has_hole = (start.div_ceil(SECTOR)..offset / SECTOR).any(sector);
+                    found = Some(Resumption { offset, number, durable, has_hole });
+                }
             }
         }
-        Ok(None)
+        Ok(found)
     }
 }
 
@@ -229,7 +239,7 @@ pub(super) struct Resumption {
     pub(super) offset: u64,
     /// Its number.
     pub(super) number: u64,
-    /// The last number that was durable when it was written.
+    /// The last number that was durable when this or anything behind it was written.
     pub(super) durable: u64,
     /// Whether what lies before it has a whole sector of zeros: what a file system leaves for a part of a write that has not reached the disk.
     pub(super) has_hole: bool,

@@ -1,14 +1,15 @@
-//! What a spool promises, over all its parts: by tables, by damage done to every byte, and against a model.
+//! What a spool promises, over all its parts: by examples; `damage.rs` changes every byte, `model.rs` has it against a model.
 //!
 //! Apart from the parts, whose files have tests of their own where they promise something alone.
+
+mod damage;
+mod model;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::record::HEAD;
 use super::*;
 use crate::wire::assured::checksum;
 
@@ -23,8 +24,11 @@ fn batch<T: AsRef<[u8]>>(messages: &[T]) -> Batch {
     Batch { bytes: run.bytes, spans: run.spans }
 }
 
-fn temporary() -> TempDir {
-    tempfile::tempdir().expect("make a temporary directory")
+/// A directory in memory where there is such a place: nothing here depends on what a disk does, and thousands of syncs take their time.
+pub(super) fn temporary() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("make a temporary directory")
 }
 
 fn open(path: &Path) -> Spool {
@@ -214,125 +218,6 @@ fn what_is_not_ours_is_not_touched() {
     assert!(matches!(Spool::open(directory.path().join("file"), small()), Err(SpoolError::Foreign { .. })));
 }
 
-#[test]
-fn a_torn_end_is_cut_off_wherever_it_was_torn() {
-    let directory = temporary();
-    let spool = Spool::open(directory.path(), SpoolConfig::default()).expect("open the spool");
-    let runtime = runtime();
-    let messages = ["first", "", "third, which is longer", "4"];
-    runtime.block_on(spool.accept(batch(&messages[..2]))).expect("accepted");
-    runtime.block_on(spool.accept(batch(&messages[2..]))).expect("accepted");
-    let copy = crashed(directory.path());
-    let segment = last_segment(copy.path());
-    let whole = fs::read(&segment).expect("read");
-    let mut counts = Vec::new();
-    for length in HEAD..whole.len() {
-        for rest in [&b""[..], b"\0", &[0; 700], b"garbage"] {
-            let torn = [&whole[..length], rest].concat();
-            fs::write(&segment, &torn).expect("written");
-            let spool = open(copy.path());
-            let start = spool.start();
-            let found = runtime.block_on(waiting(&spool)).expect("read");
-            let expected = (1..).zip(messages).map(|(number, message)| (number, message.as_bytes().to_vec()));
-            let expected: Vec<_> = expected.take(start.next as usize - 1).collect();
-            assert_eq!(found, expected, "{length}");
-            counts.push(found.len());
-            let run = runtime.block_on(spool.accept(batch(&["new"]))).expect("accepted");
-            assert_eq!(run.first, start.next);
-            drop(spool);
-            fs::write(&segment, &whole).expect("written");
-            // The spool was closed in order: let it have been killed.
-            copy_directory(crashed(directory.path()).path(), copy.path());
-        }
-    }
-    counts.sort_unstable();
-    counts.dedup();
-    assert_eq!(counts, [0, 1, 2, 3]);
-}
-
-#[test]
-fn what_was_accepted_is_missed() {
-    let directory = temporary();
-    let runtime = runtime();
-    let spool = open(directory.path());
-    runtime.block_on(spool.accept(batch(&["first", "second"]))).expect("accepted");
-    drop(spool);
-    let segment = last_segment(directory.path());
-    let whole = fs::read(&segment).expect("read");
-    for length in 0..whole.len() {
-        fs::write(&segment, &whole[..length]).expect("written");
-        let error = Spool::open(directory.path(), small()).expect_err("damaged");
-        assert!(matches!(error, SpoolError::Damaged(_)) && error.hint().is_some(), "{length}: {error}");
-    }
-    fs::remove_file(&segment).expect("removed");
-    assert!(matches!(Spool::open(directory.path(), small()), Err(SpoolError::Damaged(_))));
-}
-
-#[test]
-fn a_bit_that_is_flipped_anywhere_is_noticed() {
-    let runtime = runtime();
-    let directory = temporary();
-    let spool = open(directory.path());
-    let messages: Vec<String> = (0..9).map(|index| format!("message {index} {}", "x".repeat(60))).collect();
-    for group in messages.chunks(2) {
-        runtime.block_on(spool.accept(batch(group))).expect("accepted");
-    }
-    spool.settle(3, Some(7));
-    runtime.block_on(spool.accept(batch(&["last"]))).expect("accepted");
-    let killed = crashed(directory.path());
-    drop(spool);
-    for (path, is_killed) in [(killed.path(), true), (directory.path(), false)] {
-        let whole: Vec<_> = files(path).into_iter().map(|file| (file.clone(), fs::read(file).expect("read"))).collect();
-        for (file, bytes) in &whole {
-            for bit in (0..bytes.len() * 8).step_by(if is_killed { 1 } else { 3 }) {
-                if file.ends_with("lock") {
-                    continue;
-                }
-                let mut wrong = bytes.clone();
-                wrong[bit / 8] ^= 1 << (bit % 8);
-                fs::write(file, &wrong).expect("written");
-                if let Ok(spool) = Spool::open(path, small())
-                    && let Ok(found) = runtime.block_on(waiting(&spool))
-                {
-                    // What is read is right; what may be missing is the end of what nothing but itself tells of.
-                    let (first, next) = (spool.start().first, spool.start().next);
-                    assert!(first <= 4 && (next == 11 || is_killed && next == 10), "{file:?} {bit}: {first} {next}");
-                    for (number, body) in found {
-                        let expected = messages.get(number as usize - 1).map_or("last", String::as_str);
-                        assert_eq!(body, expected.as_bytes(), "{file:?} {bit}");
-                    }
-                }
-                for file in files(path) {
-                    fs::remove_file(file).expect("removed");
-                }
-                whole.iter().for_each(|(file, bytes)| fs::write(file, bytes).expect("written"));
-            }
-        }
-    }
-}
-
-#[test]
-fn a_hole_in_the_last_write_is_torn_and_in_another_is_damage() {
-    let runtime = runtime();
-    let directory = temporary();
-    let spool = Spool::open(directory.path(), SpoolConfig::default()).expect("open the spool");
-    let messages: Vec<Vec<u8>> = (0..40).map(|index| vec![b'a' + index; 100]).collect();
-    runtime.block_on(spool.accept(batch(&messages[..20]))).expect("accepted");
-    runtime.block_on(spool.accept(batch(&messages[20..]))).expect("accepted");
-    let holed = |offset: usize, length: usize| {
-        let copy = crashed(directory.path());
-        let segment = last_segment(copy.path());
-        let mut bytes = fs::read(&segment).expect("read");
-        bytes[offset..offset + length].fill(0);
-        fs::write(&segment, bytes).expect("written");
-        Spool::open(copy.path(), small()).map(|spool| spool.start().next)
-    };
-    assert_eq!(holed(3072, 512).expect("opened"), 24);
-    // Of a write before the last, and what no file system leaves.
-    assert!(matches!(holed(1024, 512), Err(SpoolError::Damaged(_))));
-    assert!(matches!(holed(3072, 400), Err(SpoolError::Damaged(_))));
-}
-
 #[tokio::test]
 async fn a_dead_letter_is_there_once() {
     let directory = temporary();
@@ -434,49 +319,6 @@ fn session_of(path: &Path) -> SessionId {
 }
 
 #[tokio::test]
-async fn a_repair_keeps_what_can_be_read() {
-    let directory = temporary();
-    let spool = open(directory.path());
-    let session = spool.session();
-    for index in 1..=9 {
-        spool.accept(batch(&[format!("message {index} {}", "x".repeat(90))])).await.expect("accepted");
-    }
-    spool.settle(2, None);
-    drop(spool);
-    assert_eq!(repair(directory.path()).expect("nothing to do"), Repair::default());
-
-    // Message 5 is in the middle of the second segment, and 9 the last of all.
-    let damaged = |number: u64, message: &str| {
-        for file in files(directory.path()) {
-            let mut bytes = fs::read(&file).expect("read");
-            if let Some(at) = bytes.windows(message.len()).position(|window| window == message.as_bytes()) {
-                bytes[at] ^= 1;
-                fs::write(&file, bytes).expect("written");
-                return;
-            }
-        }
-        panic!("message {number} is nowhere");
-    };
-    damaged(5, "message 5");
-    damaged(9, "message 9");
-    assert!(matches!(Spool::open(directory.path(), small()), Err(SpoolError::Damaged(_))));
-    let repaired = repair(directory.path()).expect("repaired");
-    assert_eq!((repaired.kept, repaired.lost), (5, vec![5..=5, 9..=9]));
-    let pieces: Vec<String> = repaired
-        .files
-        .iter()
-        .map(|file| String::from_utf8_lossy(&fs::read(file).expect("read")).into_owned())
-        .collect();
-    assert!(pieces.len() == 2 && pieces[0].contains("essage 5") && pieces[1].contains("essage 9"));
-
-    let spool = open(directory.path());
-    assert!(Some(spool.session()) == repaired.session && spool.session() != session);
-    let run = spool.read(1, 99, 9999).await.expect("read");
-    assert_eq!(run.origins.iter().map(|(_, _, there)| *there).collect::<Vec<_>>(), [3, 4, 6, 7, 8]);
-    assert!(run.message(3).starts_with(b"message 6") && run.len() == 5);
-}
-
-#[tokio::test]
 async fn with_a_disk_and_without_one_an_outbox_is_the_same() {
     let directory = temporary();
     for outbox in [Outbox::Spool(open(directory.path())), Outbox::Memory(Memory::new(MEMORY_BYTES).expect("memory"))] {
@@ -508,119 +350,4 @@ async fn with_a_disk_and_without_one_an_outbox_is_the_same() {
     assert!(matches!(memory.accept(batch(&[[0; 60]])), Err(Rejected { error: SpoolError::Full { max: 100 }, .. })));
     memory.settle(1, None);
     assert!(memory.accept(batch(&[[0; 60]])).is_ok());
-}
-
-/// What happens to a spool.
-#[derive(Clone, Debug)]
-enum Event {
-    Accept(Vec<u16>),
-    Settle(u8),
-    Refuse(u8),
-    Reopen,
-    /// The process is killed, with so many bytes of the next write on disk.
-    Kill(Vec<u8>),
-    Renew,
-    Read(u8),
-}
-
-fn events() -> impl Strategy<Value = Vec<Event>> {
-    let event = prop_oneof![
-        6 => prop::collection::vec(0_u16..200, 1..6).prop_map(Event::Accept),
-        3 => any::<u8>().prop_map(Event::Settle),
-        1 => any::<u8>().prop_map(Event::Refuse),
-        1 => Just(Event::Reopen),
-        2 => prop::collection::vec(any::<u8>(), 0..60).prop_map(Event::Kill),
-        1 => Just(Event::Renew),
-        2 => any::<u8>().prop_map(Event::Read),
-    ];
-    prop::collection::vec(event, 1..40)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-    #[test]
-    fn what_was_accepted_and_is_not_final_is_there_in_order_and_once(events in events()) {
-        runtime().block_on(against_a_model(events));
-    }
-}
-
-async fn against_a_model(events: Vec<Event>) {
-    let mut directory = temporary();
-    let mut spool = open(directory.path());
-    let mut session = spool.session();
-    // All messages of the session, the last number that is final, how many were ever accepted.
-    let (mut messages, mut settled, mut count) = (Vec::<Vec<u8>>::new(), 0, 0_u32);
-    for event in events {
-        match event {
-            Event::Accept(sizes) => {
-                let new: Vec<Vec<u8>> = sizes
-                    .iter()
-                    .map(|size| {
-                        count += 1;
-                        let mut body = count.to_string().into_bytes();
-                        body.resize(body.len().max(usize::from(*size)), b'.');
-                        body
-                    })
-                    .collect();
-                let run = spool.accept(batch(&new)).await.expect("accepted");
-                assert_eq!((run.first, run.len()), (messages.len() as u64 + 1, new.len()));
-                messages.extend(new);
-            }
-            Event::Settle(part) => {
-                let waiting = messages.len() as u64 - settled;
-                settled += waiting * u64::from(part) / 255;
-                let checksum = messages.get((settled as usize).wrapping_sub(1)).map(|message| checksum(message));
-                spool.settle(settled, checksum);
-            }
-            Event::Refuse(part) => {
-                let number = settled + 1 + u64::from(part) % 4;
-                if number <= messages.len() as u64 {
-                    spool.dead_letter(number, Code::REJECTED, "no", None).await.expect("kept");
-                }
-            }
-            Event::Reopen => {
-                spool.close().await.expect("closed");
-                spool = open(directory.path());
-                assert_eq!(spool.start().first, settled + 1);
-            }
-            Event::Kill(partial) => {
-                let copy = crashed(directory.path());
-                if segments(copy.path()) > 0 {
-                    let segment = last_segment(copy.path());
-                    let bytes = [fs::read(&segment).expect("read"), partial].concat();
-                    fs::write(&segment, bytes).expect("written");
-                }
-                drop(spool);
-                (directory, spool) = (copy, open(directory.path()));
-                drop(spool);
-                spool = open(directory.path());
-                // What became final just before may be forgotten.
-                assert!(spool.start().first <= settled + 1);
-            }
-            Event::Renew => {
-                let first = spool.start().first;
-                spool.renew(Unsettled::Resend).await.expect("renewed");
-                (messages, settled) = (messages.split_off(first as usize - 1), 0);
-                session = spool.session();
-            }
-            Event::Read(part) => {
-                let from = (settled + 1 + u64::from(part) % 8).min(messages.len() as u64 + 1);
-                let run = spool.read(from, 4, 300).await.expect("read");
-                for (number, body) in run.messages() {
-                    assert_eq!(body, messages[number as usize - 1]);
-                }
-                assert_eq!(run.is_empty(), from > messages.len() as u64);
-            }
-        }
-        assert_eq!(spool.session(), session);
-        assert_eq!(spool.start().next, messages.len() as u64 + 1);
-        let first = spool.start().first;
-        let expected: Vec<_> = (1..).zip(messages.iter().cloned()).skip(first as usize - 1).collect();
-        assert_eq!(waiting(&spool).await.expect("read"), expected);
-        let seen = Inspection::of(directory.path()).expect("a look");
-        let seen: Vec<_> = seen.messages().map(|message| message.expect("a message")).collect();
-        assert!(seen.len() >= expected.len(), "what is final may still be seen, for a moment");
-        let seen: Vec<_> = seen.into_iter().map(|waiting| (waiting.number, waiting.body)).collect();
-        assert_eq!(seen[seen.len() - expected.len()..], expected);
-    }
 }

@@ -15,7 +15,7 @@ use super::{QUEUE_BYTES, Shared, SpoolConfig, Unsettled, renewal};
 use crate::wire::assured::Run;
 
 /// The answer to messages that were to be accepted: with their numbers, or as they were.
-type Accepted = Result<Run, (SpoolError, Run)>;
+type Accepted = Result<Run, Box<(SpoolError, Run)>>;
 
 /// What the thread is asked to do.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Writer {
     ) {
         match self.journal.stage(&run) {
             Ok(first) => group.push(Pending { run, first, answer, _room: room }),
-            Err(error) => drop(answer.send(Err((error, run)))),
+            Err(error) => drop(answer.send(Err(Box::new((error, run))))),
         }
     }
 
@@ -103,7 +103,7 @@ impl Writer {
                     run.first = first;
                     Ok(run)
                 }
-                Err(error) => Err((error.again(), run)),
+                Err(error) => Err(Box::new((error.again(), run))),
             });
         }
     }

@@ -36,35 +36,38 @@ fn frame<'a, F: Frame<'a>>(packet: &'a [u8], max_body: u64) -> Result<F, FrameEr
         return Err(too_long(line));
     }
     let Body { number, length, origin } = match of_line(line)? {
-        Header::Whole(frame) => return rest.is_empty().then_some(frame).ok_or_else(too_much),
+        Header::Whole(frame) => return rest.is_none_or(<[u8]>::is_empty).then_some(frame).ok_or_else(too_much),
         Header::Body(body) => body,
     };
     let body = match length {
         Length::Bytes(length) if length > max_body => return F::too_large(number, length),
         Length::Bytes(length) => {
-            let short = || FrameError::bad("a body is shorter than its header says");
-            let (body, end) = rest.split_at_checked(in_memory(length)).ok_or_else(short)?;
+            let (body, end) = rest.and_then(|rest| rest.split_at_checked(in_memory(length))).ok_or_else(too_little)?;
             let used = if end.is_empty() { Some(0) } else { end_of_line(end)? };
             return match used == Some(end.len()) {
                 true => Ok(F::with_body(number, origin, body)),
                 false => Err(too_much()),
             };
         }
-        Length::Line => first_line(rest),
+        Length::Line => first_line(rest.ok_or_else(too_little)?),
     };
     match body {
         (line, _) if line.len() as u64 > longest_line(max_body) => F::too_large(number, longest_line(max_body) + 1),
-        (line, []) => Ok(F::with_body(number, origin, line)),
+        (line, None | Some([])) => Ok(F::with_body(number, origin, line)),
         _ => Err(too_much()),
     }
 }
 
-/// The first line without its end, and what follows it.
-fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+/// The first line without its end, and what follows that, if it is there.
+fn first_line(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr(b'\n', bytes) {
-        Some(at) => (without_return(&bytes[..at]), &bytes[at + 1..]),
-        None => (without_return(bytes), &[]),
+        Some(at) => (without_return(&bytes[..at]), Some(&bytes[at + 1..])),
+        None => (without_return(bytes), None),
     }
+}
+
+fn too_little() -> FrameError {
+    FrameError::bad("a body is shorter than its header says")
 }
 
 fn too_much() -> FrameError {
@@ -78,18 +81,19 @@ mod tests {
     #[test]
     fn a_packet_is_one_frame() {
         let message = |number, body| ClientFrame::Message { number, origin: None, body };
-        let rows: [(&[u8], ClientFrame<'_>); 13] = [
+        let rows: [(&[u8], ClientFrame<'_>); 14] = [
             (b"K 5", ClientFrame::Noted(5)),
             (b"K 5\n", ClientFrame::Noted(5)),
             (b"K 5\r\n", ClientFrame::Noted(5)),
             (b"M 1 2\nab", message(1, b"ab")),
             (b"M 1 2\nab\n", message(1, b"ab")),
             (b"M 1 2\r\nab\r\n", message(1, b"ab")),
-            (b"M 1 0", message(1, b"")),
+            (b"M 1 0\n", message(1, b"")),
             (b"M 1 0\n\n", message(1, b"")),
             (b"M 1 -\nab", message(1, b"ab")),
             (b"M 1 -\nab\r\n", message(1, b"ab")),
-            (b"M 1 -", message(1, b"")),
+            (b"M 1 -\nab\r", message(1, b"ab")),
+            (b"M 1 -\n", message(1, b"")),
             (b"M 1 9\nab", ClientFrame::TooLarge { number: 1, length: 9 }),
             (b"M 1 -\n123456789", ClientFrame::TooLarge { number: 1, length: 9 }),
         ];
@@ -105,6 +109,8 @@ mod tests {
         for packet in [
             &b""[..],
             b"\n",
+            b"M 1 0",
+            b"M 1 -",
             b"M 1 3\nab",
             b"M 1 2\nabc",
             b"M 1 2\nab\nc",
