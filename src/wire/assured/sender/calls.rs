@@ -49,7 +49,7 @@ pub enum Input<'a> {
     Broken(String),
     /// The connection has ended.
     Disconnected(String),
-    /// The answer to [`Output::Checksum`]: that of the message, if the spool still has it.
+    /// The answer to [`Output::Checksum`], before any other frame: that of the message, if the spool still has it.
     Checksum(Option<u32>),
 }
 
@@ -61,7 +61,7 @@ pub enum Output<'a> {
         /// Whether another server may be better.
         elsewhere: bool,
     },
-    /// Send a frame. Ask for the next only once there is room for it.
+    /// Send a frame. Until there is room for the next, ask only for [what is not sent](super::Sender::poll_events).
     Send(ClientFrame<'a>),
     /// Drop the connection.
     Disconnect,

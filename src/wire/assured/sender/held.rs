@@ -93,7 +93,7 @@ impl Held {
     }
 
     fn counts(run: &Run) -> u64 {
-        (run.bytes.len() + run.len() * Self::OVERHEAD) as u64
+        (size_of::<Run>() + run.bytes.len() + run.len() * Self::OVERHEAD) as u64
     }
 }
 

@@ -17,12 +17,12 @@ pub use calls::{Input, Output, SenderConfig, Start, StopReason, Tally};
 use held::Held;
 use pauses::Pauses;
 
-use super::{ClientFrame, Code, Level, Open, WINDOW_BYTES};
+use super::{ClientFrame, Code, Level, Open, PING_AFTER, WINDOW_BYTES};
 
 /// The client's side of a session.
 ///
-/// [`handle`](Self::handle) it whatever comes, and after that call [`poll`](Self::poll) until it says to wait. Give it messages while it
-/// [wants](Self::wants) some.
+/// [`handle`](Self::handle) it whatever comes, and after that call [`poll`](Self::poll) until it says to wait; [`poll_events`](Self::poll_events) instead while there is no
+/// room for what it sends. Give it messages while it [wants](Self::wants) some, and frames while it [wants those](Self::wants_input).
 #[derive(Debug)]
 pub struct Sender {
     config: SenderConfig,
@@ -55,6 +55,10 @@ pub struct Sender {
     /// What went wrong last, for the user.
     trouble: Option<String>,
     pauses: Pauses,
+    /// How often it was taken over in a row, with nothing becoming final.
+    taken_over: u32,
+    /// After how much silence it asks whether the server is there.
+    ping_after: Duration,
     /// Whether the next connection is better made to another server.
     elsewhere: bool,
     was_open: bool,
@@ -77,6 +81,7 @@ enum Link {
     /// The server has said so much of the session, and the spool is asked whether it says the same.
     Proving {
         acknowledged: u64,
+        number: u64,
         checksum: u32,
     },
     /// Open since this time.
@@ -131,6 +136,9 @@ impl Sender {
     /// It wants more messages while those that it holds have fewer bytes than this.
     pub const HOLDS: u64 = 2 * WINDOW_BYTES;
 
+    /// The least silence after which it asks whether the server is there, however short the server's patience is.
+    const LEAST_PING_AFTER: Duration = Duration::from_secs(1);
+
     /// A sender that has no connection yet.
     pub fn new(config: SenderConfig, start: Start, now: Instant) -> Self {
         let Start { first, next, checksum } = start;
@@ -151,6 +159,8 @@ impl Sender {
             unnoted: false,
             trouble: None,
             pauses: Pauses::new(config.seed),
+            taken_over: 0,
+            ping_after: PING_AFTER,
             elsewhere: false,
             was_open: false,
             tally: Tally { accepted: next - first, ..Tally::default() },
@@ -172,9 +182,10 @@ impl Sender {
                     // Waiting begins with what there is to wait for.
                     self.moved = now;
                 }
-                self.tally.accepted += run.next().saturating_sub(self.next);
-                self.next = self.next.max(run.next());
+                let known = self.next;
                 self.held.push(run);
+                self.next = self.next.max(self.held.next());
+                self.tally.accepted += self.next - known;
             }
             Input::NoMore => self.no_more = true,
             Input::Connected if self.link == Link::Connecting => self.open(now),
@@ -196,18 +207,10 @@ impl Sender {
 
     /// What is to be done next.
     pub fn poll(&mut self, now: Instant) -> Output<'_> {
-        self.check_time(now);
-        if matches!(self.link, Link::Down(_)) && self.no_more && !self.has_unsettled() {
-            self.over(Event::Done);
-        }
-        if let Some(event) = self.events.pop_front() {
-            return self.tell(event);
+        if self.has_event(now) {
+            return self.event();
         }
         match self.link {
-            Link::Down(at) if at <= now => {
-                self.link = Link::Connecting;
-                return Output::Connect { elsewhere: mem::take(&mut self.elsewhere) };
-            }
             Link::Open(_) => {
                 if let Some(word) = self.words.pop_front() {
                     return Output::Send(word);
@@ -228,6 +231,19 @@ impl Sender {
             Link::Down(_) | Link::Connecting | Link::Proving { .. } | Link::Leaving(_) | Link::Over => {}
         }
         Output::Wait(self.due(now))
+    }
+
+    /// The same without anything that is to be sent, for as long as there is no room for it: what comes is told, and what is due is done.
+    pub fn poll_events(&mut self, now: Instant) -> Output<'_> {
+        match self.has_event(now) {
+            true => self.event(),
+            false => Output::Wait(self.due(now)),
+        }
+    }
+
+    /// Whether frames are to be handled now: not between [`Output::Checksum`] and [`Input::Checksum`].
+    pub fn wants_input(&self) -> bool {
+        !matches!(self.link, Link::Proving { .. })
     }
 
     /// The number of the next message that it would take; none while it holds enough.
@@ -266,6 +282,25 @@ impl Sender {
         }));
     }
 
+    /// Whether there is something to be told or done, other than sending.
+    fn has_event(&mut self, now: Instant) -> bool {
+        self.check_time(now);
+        if matches!(self.link, Link::Down(_)) && self.no_more && !self.has_unsettled() {
+            self.over(Event::Done);
+        }
+        !self.events.is_empty() || matches!(self.link, Link::Down(at) if at <= now)
+    }
+
+    fn event(&mut self) -> Output<'_> {
+        match self.events.pop_front() {
+            Some(event) => self.tell(event),
+            None => {
+                self.link = Link::Connecting;
+                Output::Connect { elsewhere: mem::take(&mut self.elsewhere) }
+            }
+        }
+    }
+
     fn may_send(&self, now: Instant) -> bool {
         let Some(body) = self.held.size(self.sent + 1) else { return false };
         let on_the_way = self.sent - self.settled;
@@ -290,12 +325,21 @@ impl Sender {
 
     /// The connection is lost, or there is none to be had: another is made after a pause.
     fn lose(&mut self, reason: String, now: Instant) {
-        let pause = match self.link {
-            Link::Down(_) | Link::Over => return,
+        if matches!(self.link, Link::Down(_) | Link::Over) {
+            return;
+        }
+        let pause = self.pause(now);
+        // One that was not even opened may be of no use.
+        self.elsewhere |= !self.is_open();
+        self.down(reason, now, pause);
+    }
+
+    /// The pause before the next connection.
+    fn pause(&mut self, now: Instant) -> Duration {
+        match self.link {
             Link::Open(since) => self.pauses.after_use(now.saturating_duration_since(since)),
             _ => self.pauses.next(),
-        };
-        self.down(reason, now, pause);
+        }
     }
 
     fn down(&mut self, reason: String, now: Instant, again: Duration) {
@@ -306,7 +350,7 @@ impl Sender {
         self.events.push_back(Event::Lost { reason, again });
     }
 
-    /// The connection is given up from this side.
+    /// The connection is given up from this side, and there is one.
     fn drop_link(&mut self, reason: String, now: Instant) {
         self.events.push_back(Event::Disconnect);
         self.lose(reason, now);
