@@ -10,6 +10,8 @@ mod run;
 pub mod sender;
 mod session;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;
