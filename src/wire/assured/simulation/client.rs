@@ -103,7 +103,10 @@ impl Client {
 
     /// Its spool is what it was some time ago, and its user has some more messages.
     pub(super) fn set_back(&mut self, copy: Spool) {
+        // What its user has seen is seen.
+        let letters = std::mem::take(&mut self.disk.dead_letters);
         self.disk = copy;
+        self.disk.dead_letters.extend(letters);
         self.accepted.truncate(self.disk.next_synced() as usize - 1);
         self.told = self.told.min(self.disk.clone().start().first - 1);
         self.to_come += 5;

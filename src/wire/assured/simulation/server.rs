@@ -317,12 +317,12 @@ impl World {
             }
         };
         if transactions.is_empty() {
-            return self.after(1, 500, Event::Answer { connection, life, answer });
+            return self.answer(connection, life, answer);
         }
         self.store.write(transactions);
         let answer = match self.mutation {
             Some(Mutation::S3) => {
-                self.after(1, 500, Event::Answer { connection, life, answer });
+                self.answer(connection, life, answer);
                 Answer::None
             }
             _ => answer,
@@ -334,6 +334,12 @@ impl World {
             true => self.after(SECOND, 90 * SECOND, Event::Stored(number)),
             false => self.after(100, 20_000, Event::Stored(number)),
         }
+    }
+
+    /// Answers come in the order of what was asked.
+    fn answer(&mut self, connection: usize, life: u64, answer: Answer) {
+        self.last_answer = self.last_answer.max(self.now + self.random.within(1, 500));
+        self.at(self.last_answer, Event::Answer { connection, life, answer });
     }
 
     /// Those of the same process hear at once that a session has another owner.
@@ -355,7 +361,7 @@ impl World {
             if let Some((operation, answer)) = self.busy.take() {
                 self.store.synced();
                 let (connection, life) = (operation.connection, operation.life);
-                self.after(1, 500, Event::Answer { connection, life, answer });
+                self.answer(connection, life, answer);
             }
         }
         self.pump();

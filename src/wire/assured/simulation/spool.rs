@@ -41,7 +41,7 @@ impl Spool {
 
     /// All to this number are on the disk.
     pub(super) fn sync(&mut self, next: u64) {
-        self.synced = self.synced.max(usize::try_from(next - 1 - self.dropped).unwrap_or(0).min(self.records.len()));
+        self.synced = self.synced.max(((next - 1).saturating_sub(self.dropped) as usize).min(self.records.len()));
     }
 
     pub(super) fn record(&self, number: u64) -> Option<&Vec<u8>> {

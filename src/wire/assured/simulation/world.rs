@@ -57,6 +57,7 @@ pub(super) struct World {
     /// What the store does now, and its number.
     pub(super) busy: Option<(Operation, Answer)>,
     pub(super) busy_number: u64,
+    pub(super) last_answer: u64,
     pub(super) slow_disk_until: u64,
     pub(super) refusing_until: u64,
     pub(super) bodies: u64,
@@ -89,6 +90,7 @@ impl World {
             operations: Default::default(),
             busy: None,
             busy_number: 0,
+            last_answer: 0,
             slow_disk_until: 0,
             refusing_until: 0,
             bodies: 0,
