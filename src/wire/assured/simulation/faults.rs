@@ -94,8 +94,11 @@ impl World {
     /// All servers lose their power, and their store what it had not synced, or all that came after some time.
     fn power_servers(&mut self, back_to: Option<usize>) {
         for server in 0..self.servers.len() {
-            for connection in self.connections_of(server) {
-                self.silence(connection);
+            // What is still on its way from connections that are closed vanishes, too.
+            for connection in 0..self.connections.len() {
+                if self.connections[connection].server == server {
+                    self.silence(connection);
+                }
             }
             self.stop_server(server);
             self.after(SECOND / 10, 5 * SECOND, Event::StartServer(server));

@@ -115,12 +115,9 @@ fn all_is_delivered_once_and_in_order_whatever_happens() {
 
 #[test]
 fn a_session_that_was_copied_or_set_back_is_never_lost_silently() {
-    for (scenario, seeds) in [
-        (Scenario::Cloned, 500),
-        (Scenario::SpoolBack, 500),
-        (Scenario::StoreBack, 500),
-        (Scenario::StoreGone, 500),
-    ] {
+    for (scenario, seeds) in
+        [(Scenario::Cloned, 500), (Scenario::SpoolBack, 500), (Scenario::StoreBack, 500), (Scenario::StoreGone, 500)]
+    {
         let lost = survey(scenario, seeds);
         assert!(lost > 0, "{scenario:?}: no session was lost, so nothing was tested");
     }

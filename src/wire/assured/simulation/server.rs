@@ -245,7 +245,9 @@ impl World {
                     served.session = Some(open.session.clone());
                     Asked::Open(open.session, open.first)
                 }
-                Output::Apply(run) => Asked::Append(served.session.clone().expect("an open session"), served.owner, run),
+                Output::Apply(run) => {
+                    Asked::Append(served.session.clone().expect("an open session"), served.owner, run)
+                }
                 Output::Note(number) => match served.session.clone() {
                     Some(session) => Asked::Note(session, number),
                     None => continue,

@@ -106,7 +106,8 @@ impl Store {
     }
 
     pub(super) fn progress(&self, id: &SessionId, first: u64) -> Progress {
-        let session = self.state.get(id).cloned().unwrap_or_default();
+        let empty = Session::default();
+        let session = self.state.get(id).unwrap_or(&empty);
         if self.mutation == Some(Mutation::S5) && session.acknowledged < first - 1 {
             return Progress { known: true, acknowledged: first - 1, ..Progress::default() };
         }
@@ -114,7 +115,7 @@ impl Store {
             known: session.known,
             acknowledged: session.acknowledged,
             checksum: session.checksum,
-            verdicts: session.verdicts.into_iter().collect(),
+            verdicts: session.verdicts.clone().into_iter().collect(),
         }
     }
 
@@ -126,16 +127,21 @@ impl Store {
         run: &Run,
         put_off_at: Option<u64>,
     ) -> (Vec<Transaction>, Option<Applied>) {
-        let session = self.state.get(id).cloned().unwrap_or_default();
+        let empty = Session::default();
+        let session = self.state.get(id).unwrap_or(&empty);
         let current = if self.owners_on_disk { session.owner } else { self.owners.get(id).copied().unwrap_or(0) };
         if current != owner && self.mutation != Some(Mutation::S1) {
             return (Vec::new(), None);
         }
-        let put_off = |code| Some(PutOff { code, after: std::time::Duration::from_millis(300), reason: "later".into() });
+        let put_off =
+            |code| Some(PutOff { code, after: std::time::Duration::from_millis(300), reason: "later".into() });
         let acknowledged = session.acknowledged;
         let compares = self.mutation != Some(Mutation::S2NoCompare);
         if compares && run.first > acknowledged + 1 {
-            return (Vec::new(), Some(Applied { through: acknowledged, verdicts: vec![], put_off: put_off(Code::RATE) }));
+            return (
+                Vec::new(),
+                Some(Applied { through: acknowledged, verdicts: vec![], put_off: put_off(Code::RATE) }),
+            );
         }
         if compares && run.first <= acknowledged && self.mutation != Some(Mutation::S1) {
             self.complaint = Some(format!("{acknowledged} are final, and their owner sends {} again", run.first));

@@ -20,22 +20,49 @@ pub(super) enum Event {
     /// A user has a message for a client.
     Produce(usize),
     /// A client's disk has all before this number.
-    Spooled { client: usize, life: u64, next: u64 },
+    Spooled {
+        client: usize,
+        life: u64,
+        next: u64,
+    },
     /// It is the time that a client waits for.
-    ClientWake { client: usize, life: u64 },
-    Connected { client: usize, life: u64, attempt: u64, server: usize },
-    NotConnected { client: usize, life: u64, attempt: u64 },
-    Arrive { connection: usize, direction: Direction, item: Item },
+    ClientWake {
+        client: usize,
+        life: u64,
+    },
+    Connected {
+        client: usize,
+        life: u64,
+        attempt: u64,
+        server: usize,
+    },
+    NotConnected {
+        client: usize,
+        life: u64,
+        attempt: u64,
+    },
+    Arrive {
+        connection: usize,
+        direction: Direction,
+        item: Item,
+    },
     /// There may be something to do for a server.
     ServerWake(usize),
     TakenOver(usize),
-    Answer { connection: usize, life: u64, answer: Answer },
+    Answer {
+        connection: usize,
+        life: u64,
+        answer: Answer,
+    },
     /// The store has synced.
     Stored(u64),
     Fault(Fault),
     StartServer(usize),
     StartClient(usize),
-    DrainEnds { server: usize, life: u64 },
+    DrainEnds {
+        server: usize,
+        life: u64,
+    },
 }
 
 /// All of it.
@@ -205,8 +232,10 @@ impl World {
     /// Sends something over a connection.
     pub(super) fn send(&mut self, connection: usize, direction: Direction, item: Item) {
         let delay = self.random.within(50, self.plan.delay);
-        let now = self.now;
-        if let Some(at) = self.connections[connection].pipe(direction).send(now, delay) {
+        let (now, is_stormy) = (self.now, self.is_stormy());
+        let pipe = self.connections[connection].pipe(direction);
+        pipe.slow = if is_stormy { pipe.slow } else { 0 };
+        if let Some(at) = pipe.send(now, delay) {
             self.at(at, Event::Arrive { connection, direction, item });
         }
     }
