@@ -20,7 +20,9 @@ impl Sender {
             }
             (ServerFrame::Bye { acknowledged, drain }, Link::Open(_)) => self.sent_away(acknowledged, drain, now),
             (ServerFrame::Ping(token), Link::Open(_)) => {
-                self.words.push_back(ClientFrame::Pong(token.into_owned().into()));
+                if self.words.len() < Self::UNSENT {
+                    self.words.push_back(ClientFrame::Pong(token.into_owned().into()));
+                }
             }
             (ServerFrame::Pong(_), Link::Open(_) | Link::Opening(_)) => {}
             (ServerFrame::Granted(grant), Link::Opening(_)) => self.granted(&grant, now),
@@ -146,7 +148,10 @@ impl Sender {
         }
         if self.unnoted && through >= self.last_verdict {
             self.unnoted = false;
-            self.words.push_back(ClientFrame::Noted(through));
+            match self.words.back_mut() {
+                Some(ClientFrame::Noted(number)) => *number = through,
+                _ => self.words.push_back(ClientFrame::Noted(through)),
+            }
         }
     }
 

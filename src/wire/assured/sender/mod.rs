@@ -14,7 +14,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 pub use calls::{Input, Output, SenderConfig, Start, StopReason, Tally};
-use held::Held;
+use held::{Held, Place};
 use pauses::Pauses;
 
 use super::{ClientFrame, Code, Level, Open, PING_AFTER, WINDOW_BYTES};
@@ -136,6 +136,9 @@ impl Sender {
     /// It wants more messages while those that it holds have fewer bytes than this.
     pub const HOLDS: u64 = 2 * WINDOW_BYTES;
 
+    /// How many words may wait to be sent before no question is answered any more: a server that asks and does not listen fills no memory.
+    const UNSENT: usize = 64;
+
     /// The least silence after which it asks whether the server is there, however short the server's patience is.
     const LEAST_PING_AFTER: Duration = Duration::from_secs(1);
 
@@ -215,8 +218,8 @@ impl Sender {
                 if let Some(word) = self.words.pop_front() {
                     return Output::Send(word);
                 }
-                if self.may_send(now) {
-                    return Output::Send(self.next_message(now));
+                if let Some(place) = self.may_send(now) {
+                    return Output::Send(self.message(place, now));
                 }
                 if self.no_more && !self.has_unsettled() {
                     self.link = Link::Leaving(now);
@@ -301,26 +304,27 @@ impl Sender {
         }
     }
 
-    fn may_send(&self, now: Instant) -> bool {
-        let Some(body) = self.held.size(self.sent + 1) else { return false };
+    /// Where the next message lies, if it may be sent now.
+    fn may_send(&self, now: Instant) -> Option<Place> {
         let on_the_way = self.sent - self.settled;
+        if on_the_way >= self.window.messages || self.put_off.is_some_and(|until| until > now) {
+            return None;
+        }
+        let place = self.held.find(self.sent + 1)?;
         // One message may always be on its way, however large, unless the server has paused.
-        let fits = on_the_way == 0 || self.sent_bytes + body <= self.window.bytes;
-        self.put_off.is_none_or(|until| until <= now) && on_the_way < self.window.messages && fits
+        let fits = on_the_way == 0 || self.sent_bytes + place.size <= self.window.bytes;
+        fits.then_some(place)
     }
 
-    fn next_message(&mut self, now: Instant) -> ClientFrame<'_> {
-        if self.sent == self.settled || self.put_off.take().is_some() {
+    fn message(&mut self, place: Place, now: Instant) -> ClientFrame<'_> {
+        let was_put_off = self.put_off.take().is_some();
+        if self.sent == self.settled || was_put_off {
             self.waiting = now;
         }
         self.sent += 1;
-        let number = self.sent;
-        self.sent_bytes += self.held.size(number).unwrap_or_default();
-        ClientFrame::Message {
-            number,
-            origin: self.held.origin(number),
-            body: self.held.message(number).unwrap_or_default(),
-        }
+        self.sent_bytes += place.size;
+        let (origin, body) = self.held.take_from(place, self.sent);
+        ClientFrame::Message { number: self.sent, origin, body }
     }
 
     /// The connection is lost, or there is none to be had: another is made after a pause.

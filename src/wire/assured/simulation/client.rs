@@ -345,6 +345,9 @@ impl World {
                 Output::Opened { .. } | Output::PutOff { .. } => {}
                 Output::Lost { reason, again } => {
                     self.note(|| format!("client {at}: {reason}, again in {again:?}"));
+                    if reason.contains("protocol") {
+                        self.complain(|| format!("client {at}: {reason}"));
+                    }
                     if self.mutation == Some(Mutation::C5) {
                         self.forget(at, process);
                     }
