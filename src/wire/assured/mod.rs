@@ -5,6 +5,8 @@
 
 mod frame;
 mod progress;
+#[cfg(test)]
+mod properties;
 pub mod receiver;
 mod run;
 pub mod sender;
