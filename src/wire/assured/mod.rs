@@ -4,6 +4,8 @@
 //! what has come and what time it is, and say what is to be done. `docs/protocol.md` has the bytes.
 
 mod frame;
+#[cfg(test)]
+mod moments;
 mod progress;
 #[cfg(test)]
 mod properties;

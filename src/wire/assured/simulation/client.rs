@@ -51,6 +51,8 @@ pub(super) struct Process {
     wake: u64,
     said_no_more: bool,
     sent: u64,
+    /// The last that was refused.
+    refused: u64,
 }
 
 /// What becomes of a process that is driven.
@@ -202,7 +204,7 @@ impl World {
         };
         let sender = Sender::new(config, start, now);
         client.process =
-            Some(Process { sender, attempt: 0, server, link: None, wake: 0, said_no_more: false, sent: 0 });
+            Some(Process { sender, attempt: 0, server, link: None, wake: 0, said_no_more: false, sent: 0, refused: 0 });
         self.note(|| format!("client {at} starts: {start:?}"));
         self.check_spool(at, start.next);
         self.accept(at, start.next);
@@ -353,6 +355,10 @@ impl World {
                     }
                 }
                 Output::Refused { number, body, .. } => {
+                    if number <= process.refused {
+                        self.violation = Some(format!("client {at} is told again that {number} is refused"));
+                    }
+                    process.refused = number;
                     let body = body.map(<[u8]>::to_vec).or_else(|| self.clients[at].disk.record(number).cloned());
                     self.clients[at].disk.dead_letters.insert(number, body.unwrap_or_default());
                 }

@@ -29,6 +29,10 @@ pub(super) enum Fault {
     Refuse(u64),
     /// A server does nothing for a while, and then goes on as if nothing had been.
     Freeze(usize, u64),
+    /// A server is killed, and never comes again.
+    Gone(usize),
+    /// The store answers a server nothing any more, which goes on to answer its clients.
+    Hang(usize),
     /// What is brought back later is copied now.
     Copy,
     /// The spool of a client is copied, and another client begins to work with the copy.
@@ -80,6 +84,14 @@ impl World {
             Fault::SlowDisk(long) => self.slow_disk_until = self.now + long,
             Fault::Refuse(long) => self.refusing_until = self.now + long,
             Fault::Freeze(server, long) => self.servers[server].frozen_until = self.now + long,
+            Fault::Gone(server) => {
+                self.stop_server(server);
+                self.servers[server].is_gone = true;
+            }
+            Fault::Hang(server) => {
+                self.servers[server].hangs = true;
+                self.pump();
+            }
             Fault::Copy => {
                 self.kept_length = self.store.length();
                 self.clients[0].copy = Some(self.clients[0].disk.clone());

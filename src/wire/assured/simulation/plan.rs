@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) calm: u64,
     /// How many messages a client has.
     pub(super) messages: u64,
+    /// A server that one day is gone for good, while another is there.
+    pub(super) lost_server: Option<usize>,
     /// Whether some messages are larger than the server takes.
     pub(super) too_large: bool,
 }
@@ -45,6 +47,7 @@ impl Plan {
             // A pause of the back-off, a time-out that finds a silent connection, another with another server, and what is to be sent.
             calm: 300 * SECOND,
             messages: random.within(3, 40),
+            lost_server: (servers > 1 && random.once_in(3)).then_some(0),
             too_large: scenario == Scenario::Plain,
         }
     }
@@ -64,6 +67,10 @@ impl World {
             self.clients.push(client);
             self.after(0, SECOND, Event::StartClient(at));
             self.after(SECOND, 2 * SECOND, Event::Produce(at));
+        }
+        if let Some(server) = self.plan.lost_server {
+            let fault = if self.random.once_in(2) { Fault::Gone(server) } else { Fault::Hang(server) };
+            self.after(SECOND, self.plan.faults_until, Event::Fault(fault));
         }
         let faults = self.random.within(0, 12);
         for _ in 0..faults {

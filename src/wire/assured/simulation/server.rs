@@ -18,6 +18,10 @@ pub(super) struct Server {
     pub(super) is_up: bool,
     pub(super) draining: bool,
     pub(super) life: u64,
+    /// It never starts again.
+    pub(super) is_gone: bool,
+    /// The store answers it nothing, in all its lives.
+    pub(super) hangs: bool,
     /// Until then it does nothing.
     pub(super) frozen_until: u64,
 }
@@ -82,14 +86,14 @@ impl World {
     }
 
     pub(super) fn start_server(&mut self, at: usize) {
-        if self.servers[at].is_up {
+        if self.servers[at].is_up || self.servers[at].is_gone {
             return;
         }
         if self.servers.iter().all(|server| !server.is_up) {
             self.store.recover(&mut self.random);
         }
         let life = self.servers[at].life + 1;
-        self.servers[at] = Server { is_up: true, life, ..Server::default() };
+        self.servers[at] = Server { is_up: true, life, hangs: self.servers[at].hangs, ..Server::default() };
     }
 
     /// A server is killed: its connections are closed for it.
@@ -287,7 +291,8 @@ impl World {
     pub(super) fn pump(&mut self) {
         while self.busy.is_none() {
             let servers = &self.servers;
-            self.operations.retain(|operation| servers[operation.server].life == operation.life);
+            let is_asked = |server: &Server, life| server.life == life && !server.hangs;
+            self.operations.retain(|operation| is_asked(&servers[operation.server], operation.life));
             let is_ready = |operation: &Operation| servers[operation.server].frozen_until <= self.now;
             let Some(at) = self.operations.iter().position(is_ready) else {
                 if let Some(operation) = self.operations.front() {
