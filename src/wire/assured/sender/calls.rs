@@ -35,7 +35,7 @@ pub struct Start {
 /// What a sender is told.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// Messages were accepted: they are in the spool, durably, or there is none. The first has the number that [`Sender::wants`] said.
+    /// Messages were accepted: they are in the spool, durably, or there is none. The first has the number that [`wants`](super::Sender::wants) said.
     Accepted(Run),
     /// There will be no more.
     NoMore,

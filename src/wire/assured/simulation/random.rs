@@ -32,6 +32,6 @@ impl Random {
 
     /// True once in so many times.
     pub(super) fn once_in(&mut self, times: u64) -> bool {
-        self.next() % times == 0
+        self.next().is_multiple_of(times)
     }
 }

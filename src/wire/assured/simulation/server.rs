@@ -364,12 +364,10 @@ impl World {
 
     /// The store has synced.
     pub(super) fn stored(&mut self, number: u64) {
-        if number == self.busy_number {
-            if let Some((operation, answer)) = self.busy.take() {
-                self.store.synced();
-                let (connection, life) = (operation.connection, operation.life);
-                self.answer(connection, life, answer);
-            }
+        let done = if number == self.busy_number { self.busy.take() } else { None };
+        if let Some((operation, answer)) = done {
+            self.store.synced();
+            self.answer(operation.connection, operation.life, answer);
         }
         self.pump();
     }

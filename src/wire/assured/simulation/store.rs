@@ -8,13 +8,16 @@ use super::Mutation;
 use super::random::Random;
 use crate::wire::assured::{Applied, Code, Progress, PutOff, Run, SessionId, Verdict, checksum};
 
+/// Messages with their numbers.
+type Rows = Vec<(u64, Vec<u8>)>;
+
 /// What becomes durable as a whole.
 pub(super) type Transaction = Vec<Change>;
 
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     Own(SessionId, u64),
-    Insert(SessionId, Vec<(u64, Vec<u8>)>),
+    Insert(SessionId, Rows),
     Advance { session: SessionId, through: u64, checksum: Option<u32>, verdicts: Vec<(u64, Verdict)> },
     Note(SessionId, u64),
 }
@@ -28,7 +31,7 @@ pub(super) struct Session {
     checksum: Option<u32>,
     verdicts: BTreeMap<u64, Verdict>,
     /// The table of messages, in the order in which they came in.
-    pub(super) messages: Vec<(u64, Vec<u8>)>,
+    pub(super) messages: Rows,
     pub(super) refused: BTreeSet<u64>,
 }
 
@@ -234,7 +237,7 @@ impl Store {
 }
 
 /// The messages of a run that are kept, and the verdicts on the others. What a message says decides what becomes of it.
-fn sort(run: &Run, from: u64, through: u64) -> (Vec<(u64, Vec<u8>)>, Vec<(u64, Verdict)>) {
+fn sort(run: &Run, from: u64, through: u64) -> (Rows, Vec<(u64, Verdict)>) {
     let mut insert = Vec::new();
     let refused = run.refused.iter().map(|(number, code, why)| (*number, Verdict::Refused(*code, why.clone())));
     let mut verdicts: Vec<_> = refused.filter(|(number, _)| (from..=through).contains(number)).collect();
