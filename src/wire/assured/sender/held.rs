@@ -18,7 +18,7 @@ pub(super) struct Held {
 }
 
 /// Where a message lies, until something is added or becomes final.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place {
     /// In which run.
     at: usize,
@@ -81,9 +81,11 @@ impl Held {
         self.at(number).and_then(|at| self.runs.get(at)).map(|run| run.message(number))
     }
 
-    /// Where the message of a number lies, if it is held and not final.
-    pub(super) fn find(&self, number: u64) -> Option<Place> {
-        let at = self.at(number)?;
+    /// Where the message of a number lies, if it is held and not final. It is looked for first where another was found, and in the run after that.
+    pub(super) fn find(&self, number: u64, near: Place) -> Option<Place> {
+        let is_in = |at: &usize| self.runs.get(*at).is_some_and(|run| run.first <= number && number < run.next());
+        let beside = [near.at, near.at + 1].into_iter().find(is_in).filter(|_| number >= self.first);
+        let at = beside.or_else(|| self.at(number))?;
         let size = self.runs.get(at)?.message(number).len() as u64;
         Some(Place { at, size })
     }
@@ -154,7 +156,7 @@ mod tests {
         let session = SessionId::of_bits(1);
         let mut held = Held::new(1, None);
         held.push(Run { origins: vec![(2, session.clone(), 77)], ..run(1, &["one", "two"]) });
-        let origin = |number| held.find(number).and_then(|place| held.take_from(place, number).0);
+        let origin = |number| held.find(number, Place::default()).and_then(|place| held.take_from(place, number).0);
         assert_eq!((origin(1), origin(2), origin(3)), (None, Some((session, 77)), None));
     }
 }

@@ -40,6 +40,8 @@ pub struct Sender {
     sent: u64,
     /// How many bytes are on their way.
     sent_bytes: u64,
+    /// Where the last lay that was sent: the next is not far.
+    place: Place,
     /// Since when something has been on its way without anything becoming final.
     waiting: Instant,
     /// Until when nothing is sent, since the server has put messages off.
@@ -154,6 +156,7 @@ impl Sender {
             settled: first - 1,
             sent: first - 1,
             sent_bytes: 0,
+            place: Place::default(),
             waiting: now,
             put_off: None,
             events: VecDeque::new(),
@@ -310,7 +313,7 @@ impl Sender {
         if on_the_way >= self.window.messages || self.put_off.is_some_and(|until| until > now) {
             return None;
         }
-        let place = self.held.find(self.sent + 1)?;
+        let place = self.held.find(self.sent + 1, self.place)?;
         // One message may always be on its way, however large, unless the server has paused.
         let fits = on_the_way == 0 || self.sent_bytes + place.size <= self.window.bytes;
         fits.then_some(place)
@@ -321,6 +324,7 @@ impl Sender {
         if self.sent == self.settled || was_put_off {
             self.waiting = now;
         }
+        self.place = place;
         self.sent += 1;
         self.sent_bytes += place.size;
         let (origin, body) = self.held.take_from(place, self.sent);
