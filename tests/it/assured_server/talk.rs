@@ -91,6 +91,11 @@ impl Talk {
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 
+    /// Goes as one whose machine has lost all that it knew of the connection.
+    pub(super) fn reset(self) {
+        socket2::SockRef::from(&self.writer).set_linger(Some(std::time::Duration::ZERO)).expect("no lingering");
+    }
+
     /// Another writer to the same connection.
     pub(super) fn writer(&self) -> TcpStream {
         self.writer.try_clone().expect("another of it")
