@@ -2,22 +2,14 @@
 //!
 //! Apart from what is done about it: the sender is told, and is then asked what it wants.
 
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use tokio::time::Instant;
-
 use super::keeping::{Answer, Done};
 use super::link::{Came, Link};
 use super::machine::Heard;
 use super::{Delivery, Flow, News, Told};
 use crate::net::{Addr, Connection, ErrorKind, Socket};
 use crate::service::{Error, Result, Source};
-use crate::wire::assured::Run;
 use crate::wire::assured::sender::Input;
-
-/// How often the time is looked at while a connection takes nothing.
-const STALLED: Duration = Duration::from_secs(1);
+use std::task::{Context, Poll};
 
 impl Delivery {
     /// Hands the next frame to the sender; false if there is none.
@@ -34,7 +26,7 @@ impl Delivery {
             }
         };
         self.sender.handle(input, now);
-        (self.is_idle, self.is_urgent) = (false, true);
+        self.is_idle = false;
         if has_ended {
             self.link = None;
         }
@@ -46,7 +38,11 @@ impl Delivery {
         let mut has_come = self.poll_kept(cx)?;
         has_come |= self.poll_connected(cx)?;
         if let Some(link) = &mut self.link {
-            has_come |= link.poll_send(cx).is_ready();
+            if link.poll_send(cx).is_ready() {
+                // There may be room for more.
+                self.is_idle = false;
+                has_come = true;
+            }
             // What comes while the sender waits for the spool would have nowhere to go.
             has_come |= !self.keeping.is_asking() && link.poll_receive(cx).is_ready();
         }
@@ -68,7 +64,7 @@ impl Delivery {
             Done::Accepted(run) => {
                 // What the sender has no room for it only has to know of: it is read back when there is.
                 let is_wanted = self.sender.wants() == Some(run.first);
-                self.tell(Input::Accepted(if is_wanted { run } else { Run::new(run.next()) }));
+                self.tell(if is_wanted { Input::Accepted(run) } else { Input::Assigned(run.next()) });
             }
             Done::Read(run) if run.is_empty() => {}
             Done::Read(run) => self.tell(Input::Accepted(run)),
@@ -127,15 +123,8 @@ impl Delivery {
     }
 
     fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.is_idle {
-            self.stalled = None;
-        } else {
-            self.stalled.get_or_insert_with(|| Instant::now() + STALLED);
-        }
-        let is_due = self.alarm.poll(cx, self.stalled.or(self.due)).is_ready();
-        if is_due {
-            (self.is_idle, self.is_urgent, self.stalled) = (false, true, None);
-        }
+        let is_due = self.alarm.poll(cx, self.due).is_ready();
+        self.is_idle &= !is_due;
         is_due
     }
 }

@@ -79,6 +79,14 @@ impl Machine {
         }
     }
 
+    /// The same without anything that is to be sent. Datagrams for which there is no room are as good as lost: of them nothing waits.
+    pub(super) fn poll_events(&mut self, now: Instant) -> Output<'_, Said<'_>> {
+        match self {
+            Self::Frames(sender) => said(sender.poll_events(now), Said::Frame),
+            Self::Datagrams(sender) => said(sender.poll(now), Said::Packet),
+        }
+    }
+
     pub(super) fn wants(&self) -> Option<u64> {
         match self {
             Self::Frames(sender) => sender.wants(),
@@ -125,6 +133,7 @@ fn heard<F, G>(input: Input<F>, hear: impl FnOnce(F) -> Option<G>) -> Option<Inp
     Some(match input {
         Input::Frame(frame) => Input::Frame(hear(frame)?),
         Input::Accepted(run) => Input::Accepted(run),
+        Input::Assigned(next) => Input::Assigned(next),
         Input::NoMore => Input::NoMore,
         Input::Connected => Input::Connected,
         Input::NotConnected(reason) => Input::NotConnected(reason),

@@ -92,13 +92,9 @@ pub struct Delivery {
     /// Whether the sender has nothing to be done, until something comes or it is the time of `due`.
     is_idle: bool,
     due: Option<Instant>,
-    /// When the sender is to look at the time though its connection takes nothing.
-    stalled: Option<Instant>,
     alarm: Alarm,
     /// Whether the source has ended, and whether the sender was told.
     source: (Flow, Told),
-    /// Whether the sender has heard something, and what it has to say about it does not wait for room.
-    is_urgent: bool,
     reached: Reached,
     /// The first number that was not final at the start.
     first: u64,
@@ -167,10 +163,8 @@ impl Delivery {
             telling: Telling::default(),
             is_idle: false,
             due: None,
-            stalled: None,
             alarm: Alarm::default(),
             source: (Flow::Open, Told::NotYet),
-            is_urgent: false,
             unreached: None,
             first: start.first,
             reached: Reached { settled: start.first - 1, sent: start.first - 1, ..Reached::default() },
@@ -260,27 +254,24 @@ impl Delivery {
         }
     }
 
-    /// Whether the sender is to be asked what it wants done: not while it waits for the spool, nor while what it wants sent has no room, unless it has
-    /// heard something.
+    /// Whether the sender is to be asked what it wants done: not while it waits for the spool.
     fn may_act(&self) -> bool {
-        let has_room = || self.link.as_ref().is_none_or(Link::has_room);
-        self.over.is_none() && !self.is_idle && !self.keeping.is_asking() && (self.is_urgent || has_room())
+        self.over.is_none() && !self.is_idle && !self.keeping.is_asking()
     }
 
     /// Does the next thing that the sender wants done.
     fn act(&mut self, now: std::time::Instant) {
         let Self { sender, link, keeping, places, reached, telling, .. } = self;
-        match sender.poll(now) {
+        let has_room = link.as_ref().is_none_or(Link::has_room);
+        match if has_room { sender.poll(now) } else { sender.poll_events(now) } {
             Output::Send(said) => {
                 reached.sent = said.number().map_or(reached.sent, |number| reached.sent.max(number));
                 if let Some(link) = link {
                     link.put(&said);
                 }
-                // One that had no room is enough.
-                self.is_urgent = false;
             }
             Output::Wait(due) => {
-                (self.is_idle, self.is_urgent) = (true, false);
+                self.is_idle = true;
                 self.due = due.map(Instant::from_std);
             }
             Output::Connect { elsewhere } => places.connect(elsewhere),

@@ -312,3 +312,19 @@ fn a_server_that_sends_everybody_away_does_not_keep_a_client_spinning() {
     }
     assert!(client.now - begun > BACK_OFF.1, "{:?}", client.now - begun);
 }
+
+#[test]
+fn what_was_assigned_and_is_not_held_is_wanted_and_keeps_the_session_going() {
+    let mut client = Client::open(2);
+    client.sender.handle(sender::Input::Assigned(5), client.now);
+    client.sender.handle(sender::Input::NoMore, client.now);
+    client.says();
+    client.hear(ServerFrame::Acknowledged(2));
+    let said = client.says();
+    assert!(said.contains("through: 2") && !said.contains("Bye"), "{said}");
+    assert_eq!((client.sender.wants(), client.sender.tally().accepted), (Some(3), 4));
+    client.accept(2);
+    client.says();
+    client.hear(ServerFrame::Acknowledged(4));
+    assert!(client.says().contains("Bye"));
+}

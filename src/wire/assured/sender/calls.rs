@@ -37,6 +37,8 @@ pub struct Start {
 pub enum Input<F> {
     /// Messages were accepted: they are in the spool, durably, or there is none. The first has the number that [`wants`](super::Sender::wants) said.
     Accepted(Run),
+    /// Numbers below this one were assigned, to messages that are in the spool: the sender asks for them when it has room.
+    Assigned(u64),
     /// There will be no more.
     NoMore,
     /// There is a connection.

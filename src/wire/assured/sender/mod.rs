@@ -188,10 +188,14 @@ impl Sender {
                     // Waiting begins with what there is to wait for.
                     self.moved = now;
                 }
-                let known = self.next;
                 self.held.push(run);
-                self.next = self.next.max(self.held.next());
-                self.tally.accepted += self.next - known;
+                self.assigned(self.held.next());
+            }
+            Input::Assigned(next) => {
+                if !self.has_unsettled() {
+                    self.moved = now;
+                }
+                self.assigned(next);
             }
             Input::NoMore => self.no_more = true,
             Input::Connected if self.link == Link::Connecting => self.open(now),
@@ -270,6 +274,11 @@ impl Sender {
     /// Whether anything that was accepted is not final.
     pub fn has_unsettled(&self) -> bool {
         self.settled + 1 < self.next
+    }
+
+    fn assigned(&mut self, next: u64) {
+        self.tally.accepted += next.saturating_sub(self.next);
+        self.next = self.next.max(next);
     }
 
     fn open(&mut self, now: Instant) {

@@ -188,9 +188,14 @@ impl DatagramSender {
                     // Waiting begins with what there is to wait for.
                     self.moved = now;
                 }
-                self.tally.accepted += run.next().saturating_sub(self.next);
-                self.next = self.next.max(run.next());
                 self.messages.push(run);
+                self.assigned(self.messages.next());
+            }
+            Input::Assigned(next) => {
+                if !self.has_unsettled() {
+                    self.moved = now;
+                }
+                self.assigned(next);
             }
             Input::NoMore => self.no_more = true,
             Input::Connected if self.link == Link::Connecting => {
@@ -274,6 +279,11 @@ impl DatagramSender {
     }
 
     /// Begins an attempt to open the session.
+    fn assigned(&mut self, next: u64) {
+        self.tally.accepted += next.saturating_sub(self.next);
+        self.next = self.next.max(next);
+    }
+
     fn open(&mut self, now: Instant) {
         let timeout = FIRST_TIMEOUT + self.chance.part_of(FIRST_TIMEOUT / 2);
         self.attempt += 1;
