@@ -403,6 +403,15 @@ fn the_units_start_a_server_on_the_socket_that_systemd_has_made() {
     assert!(path.exists(), "the file is systemd's");
 }
 
+const UNITS: [&str; 6] = [
+    "wilco-server.service",
+    "wilco-server.socket",
+    "wilco-store.service",
+    "wilco-store.socket",
+    "wilco-drain.service",
+    "wilco-drain.timer",
+];
+
 #[test]
 fn systemd_finds_nothing_to_complain_of_in_the_units() {
     let systemd = Command::new("systemd-analyze").arg("--version").output();
@@ -411,16 +420,18 @@ fn systemd_finds_nothing_to_complain_of_in_the_units() {
     }
     let directory = tempfile::tempdir().expect("make a temporary directory");
     let mut arguments = vec![std::ffi::OsString::from("verify"), "--man=no".into()];
-    for file in ["wilco-server.service", "wilco-server.socket"] {
+    for file in UNITS {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/systemd").join(file);
         let unit = fs::read_to_string(path).expect("read a unit");
         let copy = directory.path().join(file);
-        // It wants to see the program, too.
-        fs::write(&copy, unit.replace("/usr/local/bin/server", env!("CARGO_BIN_EXE_server"))).expect("write a unit");
+        // It wants to see the programs, too.
+        let unit = unit.replace("/usr/local/bin/server", env!("CARGO_BIN_EXE_server"));
+        let unit = unit.replace("/usr/local/bin/client", env!("CARGO_BIN_EXE_client"));
+        fs::write(&copy, unit).expect("write a unit");
         arguments.push(copy.into());
     }
     let done = Launch::command("systemd-analyze", arguments).no_input().start().wait();
     expect_status(&done, 0);
-    let about_ours: Vec<_> = done.stderr.lines().filter(|line| line.contains("wilco-server")).collect();
+    let about_ours: Vec<_> = done.stderr.lines().filter(|line| line.contains("wilco-")).collect();
     assert_eq!(about_ours, [""; 0]);
 }

@@ -48,6 +48,7 @@ documents! {
     guide_limits_and_groups: "docs/guide/08-limits-and-groups.md",
     guide_processes_and_threads: "docs/guide/09-processes-and-threads.md",
     guide_security: "docs/guide/10-security.md",
+    guide_delivery: "docs/guide/11-delivery.md",
 }
 
 fn root() -> &'static Path {
