@@ -59,8 +59,8 @@ pub use net::{
     Socket, Stream, Type,
 };
 pub use service::{
-    Batch, Client, ClientConfig, Conversations, Error, Exchange, Handler, Messages, Outcome, Outcomes, Peer, Place,
-    Probe, Receipt, Result, Server, ServerConfig, Step,
+    Assured, AssuredClient, Batch, Client, ClientConfig, Conversations, Delivery, DeliveryConfig, Error, Exchange,
+    Handler, How, Messages, News, Outcome, Outcomes, Peer, Place, Probe, Receipt, Result, Server, ServerConfig, Step,
 };
 pub use wire::Framing;
 

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 
 use crate::net::{Addr, Connection, Connector, Error, Socket};
 use crate::service::{
-    self, Acknowledgements, Batch, ClientConfig, Exchange, Messages, Reach, Screen, Source, Step, Summary,
+    self, ACKNOWLEDGEMENT_TIMEOUT, Acknowledgements, Batch, ClientConfig, Exchange, Messages, Reach, Screen, Source,
+    Step, Summary,
 };
 use crate::wire::Framing;
 
@@ -21,34 +22,37 @@ use super::records::{self, Trouble};
 use super::runtime::{Signals, block_on};
 use super::screen::StandardOutput;
 use super::traffic::Traffic;
-use super::{Exit, raw, report};
+use super::{Exit, assured, raw, report};
 
 pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
     report::start(args.common.verbosity(), args.output.json);
     let endpoints = args::client_endpoints(&args.addresses)?;
     let source =
         args.source.as_deref().zip(endpoints.first()).map(|(text, endpoint)| endpoint.source(text)).transpose()?;
-    check_messages(&args.messages, args.framing)?;
+    let is_assured = args.assured || args.spool.is_some();
+    if !is_assured {
+        check_messages(&args.messages, args.framing)?;
+    }
     if args.interactive && !io::stdin().is_terminal() {
         return Err(Error::usage("--interactive asks on a terminal, and standard input is none")
             .hinting("leave it out: each line of standard input is a message then")
             .into());
     }
-    let reach = Reach {
-        connector: Connector {
-            timeout: args.connect_timeout,
-            local: source,
-            family: args.common.family(),
-            names: args.common.names(),
-            tap: Traffic::tap(args.output.hex, args.output.dump.as_deref())?,
-        },
-        wait: args.wait.map(|wait| wait.unwrap_or(Duration::MAX)),
-        retries: args.retry,
+    let connector = Connector {
+        timeout: args.connect_timeout,
+        local: source,
+        family: args.common.family(),
+        names: args.common.names(),
+        tap: Traffic::tap(args.output.hex, args.output.dump.as_deref())?,
     };
+    if is_assured {
+        return assured::run(&args, endpoints, connector);
+    }
+    let reach = Reach { connector, wait: args.wait.map(|wait| wait.unwrap_or(Duration::MAX)), retries: args.retry };
     let config = ClientConfig {
         framing: args.framing,
         acknowledgements: if args.no_ack { Acknowledgements::NotExpected } else { Acknowledgements::Awaited },
-        timeout: args.timeout,
+        timeout: args.timeout.unwrap_or(ACKNOWLEDGEMENT_TIMEOUT),
         ..ClientConfig::default()
     };
     block_on(async {
@@ -148,15 +152,15 @@ fn check_messages(messages: &[String], framing: Framing) -> Result<(), Error> {
 }
 
 /// Where the messages come from.
-struct Input {
-    messages: mpsc::Receiver<Batch>,
-    trouble: Trouble,
+pub(super) struct Input {
+    pub(super) messages: mpsc::Receiver<Batch>,
+    pub(super) trouble: Trouble,
     /// The prompt that is told of each answer, so that it may ask for the next message.
-    prompt: Option<Prompt>,
+    pub(super) prompt: Option<Prompt>,
 }
 
 impl Input {
-    fn open(args: &ClientArgs) -> anyhow::Result<Self> {
+    pub(super) fn open(args: &ClientArgs) -> anyhow::Result<Self> {
         let from = |messages| Self { messages, trouble: Trouble::default(), prompt: None };
         if !args.messages.is_empty() {
             let (sender, receiver) = mpsc::channel(args.messages.len());

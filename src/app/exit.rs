@@ -7,6 +7,7 @@ use std::process::{ExitCode, Termination};
 use nix::errno::Errno;
 
 use crate::net::{self, ErrorKind};
+use crate::service::spool::SpoolError;
 use crate::service::{self, Why};
 
 use super::report;
@@ -26,19 +27,22 @@ pub enum Exit {
     Unacknowledged,
     /// 5: the other side refused a message for good.
     Refused,
+    /// 6: an assured session was lost: client and server do not agree on it.
+    Lost,
     /// As the shell sees a signal: once work in hand was finished.
     Signal(i32),
 }
 
 impl Exit {
     /// Every status with its number and what it means, for the manual.
-    pub const ALL: [(Self, u8, &'static str); 6] = [
+    pub const ALL: [(Self, u8, &'static str); 7] = [
         (Self::Done, 0, "all done: what was sent was acknowledged"),
         (Self::Failed, 1, "failed while running"),
         (Self::Usage, 2, "wrong usage or configuration"),
         (Self::Unreachable, 3, "could not connect, listen or resolve"),
         (Self::Unacknowledged, 4, "sent but not acknowledged in time, or the other side ended before"),
         (Self::Refused, 5, "the other side refused a message for good"),
+        (Self::Lost, 6, "session lost or forked (assured): what the server has is not what was sent to it"),
     ];
 
     /// Its number, as a shell shows it.
@@ -102,7 +106,17 @@ fn of_service(error: &service::Error) -> Exit {
             Exit::Unreachable
         }
         service::Error::Unacknowledged { .. } | service::Error::Undelivered { .. } => Exit::Unacknowledged,
-        service::Error::Refused { .. } => Exit::Refused,
+        service::Error::GaveUp(how) => how.unreached.as_ref().map_or(Exit::Unacknowledged, of_net),
+        service::Error::Refused { .. }
+        | service::Error::DeadLetter { .. }
+        | service::Error::SessionRefused { .. }
+        | service::Error::NotSpoken(_) => Exit::Refused,
+        service::Error::LostSession(_) => Exit::Lost,
+        service::Error::Ended(error) => of_service(error),
+        service::Error::Spool(SpoolError::InUse { .. } | SpoolError::Foreign { .. } | SpoolError::Newer { .. }) => {
+            Exit::Usage
+        }
+        service::Error::Spool(_) => Exit::Failed,
         service::Error::Unsendable { .. } | service::Error::Local(_) => Exit::Failed,
     }
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::net::plain;
 use crate::service::{BoxFuture, Handler, Messages, Observed, Observer, Outcome, Outcomes, Peer, Screen, base64};
+use crate::wire::assured::Level;
 
 use super::screen::{StandardOutput, safe_json};
 
@@ -74,11 +75,28 @@ pub(super) struct Events {
     screen: Arc<StandardOutput>,
     /// How many messages have come.
     messages: AtomicU64,
+    /// What is told of messages that were handled.
+    handled: &'static str,
+}
+
+/// A handler that does nothing: what would be displayed is in the events.
+pub(super) struct Nothing;
+
+impl Handler for Nothing {
+    fn handle<'a>(&'a self, messages: Messages<'a>, _peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
+        outcomes.repeat(Outcome::Done, messages.len());
+        Box::pin(std::future::ready(()))
+    }
+
+    fn level(&self) -> Level {
+        Level::Shown
+    }
 }
 
 impl Events {
-    pub(super) fn new(screen: Arc<StandardOutput>) -> Arc<Self> {
-        Arc::new(Self { screen, messages: AtomicU64::new(0) })
+    /// `handled` is the name of the event that tells of messages that were.
+    pub(super) fn new(screen: Arc<StandardOutput>, handled: &'static str) -> Arc<Self> {
+        Arc::new(Self { screen, messages: AtomicU64::new(0), handled })
     }
 
     pub(super) async fn tell(&self, event: Object) -> io::Result<()> {
@@ -108,6 +126,10 @@ impl<H: Handler> Handler for Told<H> {
     fn takes_long(&self) -> bool {
         self.handler.takes_long()
     }
+
+    fn level(&self) -> Level {
+        self.handler.level()
+    }
 }
 
 impl Observer for Events {
@@ -120,7 +142,20 @@ impl Observer for Events {
                 .maybe("uid", peer.credentials.map(|peer| peer.uid))
                 .maybe("gid", peer.credentials.map(|peer| peer.gid)),
             Observed::Acknowledged(peer, messages) => {
-                Object::event("acknowledged").with("peer", peer.to_string()).with("messages", messages)
+                Object::event(self.handled).with("peer", peer.to_string()).with("messages", messages)
+            }
+            Observed::Opened { peer, session, name, acknowledged } => Object::event("opened")
+                .with("peer", peer.to_string())
+                .with("session", session.as_str())
+                .maybe("name", name)
+                .with("acknowledged", acknowledged),
+            Observed::Applied { peer, session, through, messages } => Object::event(self.handled)
+                .with("peer", peer.to_string())
+                .with("messages", messages)
+                .with("session", session.as_str())
+                .with("through", through),
+            Observed::TakenOver { peer, session } => {
+                Object::event("taken-over").with("peer", peer.to_string()).with("session", session.as_str())
             }
             Observed::Refused(peer, reason) => {
                 Object::event("refused").with("peer", peer.to_string()).with("reason", reason)

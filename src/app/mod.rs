@@ -3,6 +3,7 @@
 //! Knows how a user and a shell see it; what is done is done by [`crate::service`] and [`crate::net`]. One file a command.
 
 mod args;
+mod assured;
 mod bench;
 mod client;
 mod clock;
@@ -15,6 +16,7 @@ mod man;
 mod privileges;
 mod probe;
 mod programs;
+mod progress;
 mod prompt;
 mod raw;
 mod records;

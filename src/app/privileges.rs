@@ -3,12 +3,13 @@
 //! Apart from the server, because every step of giving privileges up must be made, in this order, and seen to have worked.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getresgid, getresuid};
-use nix::unistd::{initgroups, setgroups, setresgid, setresuid};
+use nix::unistd::{fchown, initgroups, setgroups, setresgid, setresuid};
 
 use crate::net::{Error, Result};
 use crate::service::Command;
@@ -51,6 +52,14 @@ impl Account {
             (Some(name), Some(home)) => command.of_user(&name.to_string_lossy(), home),
             _ => command.of_unknown_user(),
         }
+    }
+
+    /// Gives a file to the account.
+    ///
+    /// # Errors
+    /// As fchown(2) has them.
+    pub(super) fn give(&self, file: &File) -> std::io::Result<()> {
+        Ok(fchown(file, Some(self.user), Some(self.group))?)
     }
 
     /// Makes this process, with all of its threads, one of the account for good: the other groups, the group, the user, and

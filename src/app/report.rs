@@ -2,6 +2,7 @@
 //!
 //! Apart from the commands, so that everything a user reads there looks alike, and nothing of a peer's reaches a terminal as it is.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::sync::OnceLock;
@@ -22,7 +23,7 @@ use crate::service::{self, Why};
 
 use super::json::Object;
 use super::screen::escaped;
-use super::{Exit, clock, prompt, screen, stderr};
+use super::{Exit, assured, clock, prompt, screen, stderr};
 
 /// The longest line that is said, in characters: a peer's words may be in it.
 const MAX_LINE: usize = 2000;
@@ -86,7 +87,7 @@ pub(super) fn error(error: &anyhow::Error, exit: Exit) {
         // A reader that has gone has seen enough; and what standard output cannot take is said on standard error.
         let _ = screen::print(&failure.fields(event).line());
     }
-    let hint = failure.hint.map_or_else(String::new, |hint| format!("; {hint}"));
+    let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
     match format() {
         LogFormat::Text => line(&format!("{}: {}{hint}", name(), failure.message)),
         LogFormat::Json => {
@@ -101,7 +102,7 @@ pub(super) struct Failure<'a> {
     operation: Option<&'static str>,
     address: Option<String>,
     errno: Option<Errno>,
-    hint: Option<&'a str>,
+    hint: Option<Cow<'a, str>>,
 }
 
 impl<'a> Failure<'a> {
@@ -123,7 +124,7 @@ impl<'a> Failure<'a> {
             errno: net
                 .and_then(net::Error::errno)
                 .or_else(|| lost.and_then(io::Error::raw_os_error).map(Errno::from_raw)),
-            hint: net.and_then(net::Error::hint),
+            hint: net.and_then(net::Error::hint).map(Cow::from).or_else(|| assured::hint(error).map(Cow::from)),
         }
     }
 
@@ -133,7 +134,7 @@ impl<'a> Failure<'a> {
             .maybe("operation", self.operation)
             .maybe("address", self.address.as_deref())
             .maybe("errno", self.errno.map(|errno| format!("{errno:?}")))
-            .maybe("hint", self.hint)
+            .maybe("hint", self.hint.as_deref())
     }
 }
 
@@ -150,6 +151,7 @@ fn described(cause: &(dyn std::error::Error + 'static)) -> String {
 pub(super) fn net_error(error: &anyhow::Error) -> Option<&net::Error> {
     error.downcast_ref::<net::Error>().or_else(|| match error.downcast_ref::<service::Error>() {
         Some(service::Error::Net(error)) => Some(error),
+        Some(service::Error::GaveUp(how)) => how.unreached.as_ref(),
         _ => None,
     })
 }

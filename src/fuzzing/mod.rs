@@ -1,11 +1,8 @@
 //! What must hold for any input, as functions that panic when it does not: called by the fuzz targets and by the property
 //! tests alike.
 
-<<<<<<< HEAD:src/fuzzing/mod.rs
 mod frames;
-=======
 pub mod spool;
->>>>>>> w-spool:src/fuzzing.rs
 
 use crate::net::Endpoint;
 use crate::wire::assured::{Detected, detect};

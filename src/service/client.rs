@@ -8,6 +8,7 @@ use super::exchange::{Exchange, Step};
 use super::{Batch, Result};
 use crate::net::{Connection, Connector, Endpoint};
 use crate::wire::Framing;
+use crate::wire::assured::Level;
 
 /// How long an acknowledgement is waited for, unless said otherwise.
 pub const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,6 +64,8 @@ pub struct Receipt {
     pub answer: Vec<u8>,
     /// What the acknowledgement stands for.
     pub how: How,
+    /// Who has given it, as a server of assured delivery calls itself.
+    pub by: Option<String>,
     /// When it came.
     pub when: SystemTime,
 }
@@ -72,6 +75,22 @@ pub struct Receipt {
 pub enum How {
     /// The other application has answered: it has taken the message.
     Answered,
+    /// The server has displayed it.
+    Shown,
+    /// A handler has done what it does.
+    Handled,
+    /// It is on the server's disk, exactly once.
+    Stored,
+}
+
+impl From<Level> for How {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Shown => Self::Shown,
+            Level::Handled => Self::Handled,
+            Level::Stored => Self::Stored,
+        }
+    }
 }
 
 /// A connection that messages are sent over, one after the other.
@@ -118,7 +137,7 @@ impl Client {
                 answer = last.to_vec();
             }
         }
-        Ok(Receipt { answer, how: How::Answered, when: SystemTime::now() })
+        Ok(Receipt { answer, how: How::Answered, by: None, when: SystemTime::now() })
     }
 
     /// Ends the connection in order: the other side sees the end of the stream, not a reset.

@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::delivery::{GaveUp, LostSession};
+use super::spool::SpoolError;
+use crate::wire::assured::Code;
 use crate::{net, wire};
 
 /// The result of sending.
@@ -57,6 +61,41 @@ pub enum Error {
     /// Messages could not be read, or answers not be shown, on this side.
     #[error(transparent)]
     Local(#[from] io::Error),
+    /// Assured: nothing was acknowledged for so long that it was given up. What waits in a spool goes on another time.
+    #[error("{0}")]
+    GaveUp(Box<GaveUp>),
+    /// Assured: client and server do not agree on what was delivered, or another client goes on with the session.
+    #[error("{0}")]
+    LostSession(Box<LostSession>),
+    /// Assured: the server will not go on with this session or this client, and another attempt makes no sense.
+    #[error("the server refuses the session: {reason} ({code})")]
+    SessionRefused {
+        /// Why, for programs.
+        code: Code,
+        /// The reason, in the words of the other side.
+        reason: String,
+    },
+    /// Assured: what answers does not speak the protocol. Nothing was sent.
+    #[error("the server does not speak the protocol of assured delivery: {0}")]
+    NotSpoken(String),
+    /// Assured: the server refused a message for good, which is among the dead letters of the spool if there is one.
+    #[error("message {number} was refused: {reason} ({code}){}", dead_letter(.spool))]
+    DeadLetter {
+        /// The number of the message in its session.
+        number: u64,
+        /// Why, for programs.
+        code: Code,
+        /// The reason, in the words of the other side.
+        reason: String,
+        /// The spool.
+        spool: Option<PathBuf>,
+    },
+    /// Assured: the client has ended for this reason, before it was known what became of the message.
+    #[error("the delivery has ended: {0}")]
+    Ended(std::sync::Arc<Error>),
+    /// The spool can do nothing more.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
 }
 
 /// What ended the waiting for an acknowledgement.
@@ -95,6 +134,11 @@ impl fmt::Debug for Error {
             other => fmt::Display::fmt(other, f),
         }
     }
+}
+
+fn dead_letter(spool: &Option<PathBuf>) -> String {
+    let kept = |spool: &Path| format!("; it is among the dead letters of the spool {}", spool.display());
+    spool.as_deref().map(kept).unwrap_or_default()
 }
 
 fn lost(error: &io::Error) -> String {

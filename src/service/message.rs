@@ -8,6 +8,7 @@ use std::iter;
 use bytes::Bytes;
 
 use crate::net::{Addr, Credentials, Socket};
+use crate::wire::assured::SessionId;
 use crate::wire::{Framing, Span};
 
 /// The messages of one read, borrowed from the buffer that they were read into.
@@ -22,12 +23,14 @@ pub struct Messages<'a> {
     first: u64,
     /// By how much that of the next is higher.
     step: u64,
+    /// The assured session that numbers them, and how often the first was handled before, as far as that is known.
+    session: Option<(&'a SessionId, u32)>,
 }
 
 impl<'a> Messages<'a> {
     /// Messages of a stream, as a decoder found them in `bytes`.
     pub fn of_stream(bytes: &'a [u8], spans: &'a [Span], framing: Framing) -> Self {
-        Self { bytes, spans, framing: Some(framing), dense: true, first: 1, step: 1 }
+        Self { bytes, spans, framing: Some(framing), dense: true, first: 1, step: 1, session: None }
     }
 
     /// Some of the messages of a stream.
@@ -37,7 +40,7 @@ impl<'a> Messages<'a> {
 
     /// Messages that were packets: spans of `bytes`.
     pub fn of_packets(bytes: &'a [u8], spans: &'a [Span]) -> Self {
-        Self { bytes, spans, framing: None, dense: false, first: 1, step: 1 }
+        Self { bytes, spans, framing: None, dense: false, first: 1, step: 1, session: None }
     }
 
     /// Messages that were datagrams: there is no connection in which they would be counted, and each is the first.
@@ -49,6 +52,39 @@ impl<'a> Messages<'a> {
     #[must_use]
     pub fn from_number(self, first: u64) -> Self {
         Self { first, ..self }
+    }
+
+    /// The same messages as part of an assured session, which numbers them; the first was handled so often before, in vain.
+    #[must_use]
+    pub fn of_session(self, session: &'a SessionId, tried: u32) -> Self {
+        Self { session: Some((session, tried)), ..self }
+    }
+
+    /// Messages whose bytes are told apart already, shown as those of a stream with this framing; without one as packets.
+    pub fn separate(bytes: &'a [u8], spans: &'a [Span], framing: Option<Framing>) -> Self {
+        Self { framing, ..Self::of_packets(bytes, spans) }
+    }
+
+    /// The assured session that they belong to. A number is then that in the session, and a message that comes again has the same.
+    pub fn session(&self) -> Option<&'a SessionId> {
+        self.session.map(|(session, _)| session)
+    }
+
+    /// How often the first was handled before, in vain, as far as that is known.
+    pub fn tried(&self) -> u32 {
+        self.session.map_or(0, |(_, tried)| tried)
+    }
+
+    /// A copy that owns its bytes.
+    pub fn to_batch(&self) -> Batch {
+        let mut batch = Batch { bytes: Vec::new(), spans: Vec::with_capacity(self.len()) };
+        batch.bytes.reserve_exact(self.spans.iter().map(|span| span.end - span.start).sum());
+        for message in self.iter() {
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(message);
+            batch.spans.push(Span { start, end: batch.bytes.len() });
+        }
+        batch
     }
 
     /// How many there are.
@@ -110,6 +146,13 @@ impl Batch {
     pub fn of(message: impl Into<Vec<u8>>) -> Self {
         let bytes = message.into();
         Self { spans: vec![Span { start: 0, end: bytes.len() }], bytes }
+    }
+
+    /// Adds a message.
+    pub fn push(&mut self, message: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(message);
+        self.spans.push(Span { start, end: self.bytes.len() });
     }
 
     /// Each message.
@@ -185,6 +228,7 @@ mod tests {
     fn messages_are_numbered_in_their_connection() {
         let spans = [0, 1].map(|start| Span { start, end: start + 1 });
         let messages = Messages::of_packets(b"ab", &spans).from_number(7);
+        assert_eq!(messages.to_batch().iter().collect::<Vec<_>>(), [b"a", b"b"]);
         assert_eq!(messages.numbered().collect::<Vec<_>>(), [(7, &b"a"[..]), (8, b"b")]);
     }
 

@@ -9,6 +9,7 @@ pub mod base64;
 pub mod bench;
 mod client;
 mod conversation;
+pub mod delivery;
 mod error;
 mod exchange;
 pub mod handler;
@@ -30,6 +31,7 @@ pub use client::{
     ACKNOWLEDGEMENT_TIMEOUT, Acknowledgements, Client, ClientConfig, DATAGRAM_WINDOW, How, QUIET, Receipt,
 };
 pub use conversation::Conversation;
+pub use delivery::{Assured, AssuredClient, Delivery, DeliveryConfig, News};
 pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
 pub use handler::{

@@ -3,6 +3,7 @@
 //! Apart from the handler, which is asked what is to be done: an observer has no say.
 
 use super::{BoxFuture, Conversation, Peer};
+use crate::wire::assured::SessionId;
 
 /// Is told of events. The conversation waits until it has taken each.
 pub trait Observer: Send + Sync {
@@ -17,6 +18,35 @@ pub enum Observed<'a> {
     Connected(&'a Peer),
     /// So many of its messages were handled, and their answers, if they have any, were sent.
     Acknowledged(&'a Peer, u64),
+    /// It has opened an assured session.
+    Opened {
+        /// The client.
+        peer: &'a Peer,
+        /// The session.
+        session: &'a SessionId,
+        /// What the client calls itself.
+        name: Option<&'a str>,
+        /// The last message that is final.
+        acknowledged: u64,
+    },
+    /// So many messages of its session were handled, or stored.
+    Applied {
+        /// The client.
+        peer: &'a Peer,
+        /// The session.
+        session: &'a SessionId,
+        /// The last of them.
+        through: u64,
+        /// How many they are, those that were refused left out.
+        messages: u64,
+    },
+    /// Another connection has taken its session over.
+    TakenOver {
+        /// The client that had it.
+        peer: &'a Peer,
+        /// The session.
+        session: &'a SessionId,
+    },
     /// A message was refused for good, with the reason.
     Refused(&'a Peer, &'a str),
     /// The conversation with it is over.

@@ -169,6 +169,17 @@ impl Inbox {
         self.release();
     }
 
+    /// What was read and is not done with, for those who find messages in it by themselves.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.workspace.as_deref().map_or(&self.tail, |workspace| &workspace.input[self.done..workspace.filled])
+    }
+
+    /// Is done with bytes at the front of [`Inbox::unread`]; [`Inbox::handled`] then drops them.
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.open();
+        self.done += bytes;
+    }
+
     /// How many bytes of an unfinished message are held.
     pub(super) fn unfinished(&self) -> usize {
         self.tail.len() + self.workspace.as_ref().map_or(0, |workspace| workspace.filled)

@@ -5,6 +5,7 @@
 mod harness;
 
 mod access;
+mod assured_client;
 mod chat;
 mod daemon;
 mod datagrams;

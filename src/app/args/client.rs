@@ -1,6 +1,7 @@
 //! The arguments of `client`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,7 +9,7 @@ use clap::Args;
 use super::{Common, Output, examples_and_statuses, value};
 use crate::wire::Framing;
 
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 9] = [
     ("client cheerios 51717", "asks for a message, and sends it"),
     ("client cheerios 51717 -m hello", "sends this one"),
     ("seq 3 | client unix:box", "sends each line"),
@@ -16,7 +17,18 @@ const EXAMPLES: [(&str, &str); 7] = [
     ("client 'cheerios:51717?nodelay&keepalive=30s' -m hello", "sets socket options"),
     ("client --framing whole cheerios 51717 < file", "sends a file, acknowledged as a whole"),
     ("client --raw cheerios 80 < request", "sends and receives bytes, as nc does"),
+    ("seq 3 | client --assured a:51717 b:51717", "each exactly once, to whichever is there"),
+    ("seq 3 | client --spool outbox cheerios 51717", "the same, even if this client dies"),
 ];
+
+/// What is to become of messages whose session is lost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub(in crate::app) enum LostSession {
+    /// They are sent in a new session; the server may get again what it had
+    Resend,
+    /// They are not sent, and are kept among the dead letters
+    Skip,
+}
 
 /// Send messages and show their acknowledgements.
 ///
@@ -39,9 +51,22 @@ pub(in crate::app) struct ClientArgs {
     /// Expect no acknowledgements: status 0 then only means that all was sent and the other side ended in order
     #[arg(long)]
     pub(in crate::app) no_ack: bool,
-    /// How long to wait for an acknowledgement
-    #[arg(long, value_name = "TIME", default_value = "10s", env = "WILCO_TIMEOUT", value_parser = value::time)]
-    pub(in crate::app) timeout: Duration,
+    /// How long to wait for an acknowledgement [default: 10s]; with --assured, how long to go on with nothing acknowledged [default: 5m], 0 for ever
+    #[arg(long, value_name = "TIME", env = "WILCO_TIMEOUT", value_parser = value::time)]
+    pub(in crate::app) timeout: Option<Duration>,
+    /// Assured delivery, by a server that speaks its protocol: each message is applied exactly once and in order, over as many connections as it
+    /// takes. It connects again by itself, to the next address where one fails. On standard output are replies only. Status 6 if the
+    /// server has not what was sent to it
+    #[arg(long, conflicts_with_all = ["raw", "no_ack"], help_heading = "Assured delivery")]
+    pub(in crate::app) assured: bool,
+    /// Assured delivery that also survives the end of this client: messages are on disk in DIR before they are sent, and until they are final.
+    /// The same command goes on where it was, with no input too (< /dev/null)
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["raw", "no_ack"], help_heading = "Assured delivery")]
+    pub(in crate::app) spool: Option<PathBuf>,
+    /// What to do once the session of the spool is lost: begin a new one that has what waits (the server may get again what it had), or with
+    /// that among the dead letters [default: stop with status 6]
+    #[arg(long, value_name = "HOW", requires = "spool", help_heading = "Assured delivery")]
+    pub(in crate::app) lost_session: Option<LostSession>,
     /// How long connecting may take, look-ups and all addresses together
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WILCO_CONNECT_TIMEOUT", value_parser = value::time)]
     pub(in crate::app) connect_timeout: Duration,
@@ -83,11 +108,16 @@ mod tests {
     use crate::app::args::definition;
     use crate::net::CONNECT_TIMEOUT;
     use crate::service::ACKNOWLEDGEMENT_TIMEOUT;
+    use crate::service::delivery::PATIENCE;
 
     #[test]
     fn the_defaults_are_those_of_the_library() {
         let matches = definition(Program::Client).get_matches_from(["client", "51717"]);
         let args = ClientArgs::from_arg_matches(&matches).expect("arguments");
-        assert_eq!((args.timeout, args.connect_timeout), (ACKNOWLEDGEMENT_TIMEOUT, CONNECT_TIMEOUT));
+        assert_eq!(args.connect_timeout, CONNECT_TIMEOUT);
+        // The help says so, since the default depends on another argument.
+        let help = definition(Program::Client).render_long_help().to_string();
+        assert!(help.contains("10s") && ACKNOWLEDGEMENT_TIMEOUT.as_secs() == 10);
+        assert!(help.contains("5m") && PATIENCE.as_secs() == 5 * 60);
     }
 }

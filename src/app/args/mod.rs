@@ -22,7 +22,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub(super) use addresses::{client_endpoints, places, server_endpoints};
 pub(super) use bench::BenchArgs;
-pub(super) use client::ClientArgs;
+pub(super) use client::{ClientArgs, LostSession};
 pub(super) use common::Common;
 pub(super) use lookup::{Lookup, LookupArgs};
 pub(super) use output::Output;

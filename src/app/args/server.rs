@@ -1,6 +1,7 @@
 //! The arguments of `server`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -10,7 +11,7 @@ use crate::service::StandardService;
 use crate::wire::Framing;
 use crate::wire::plain::ACKNOWLEDGEMENT;
 
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 9] = [
     ("server 51717", "shows and acknowledges the messages of one client"),
     ("server -k 51717 udp:51717 unix:box", "those of many, by several ways"),
     ("server -k 51717 --allow 10.0.0.0/8 > received", "those of one network, into a file"),
@@ -18,13 +19,14 @@ const EXAMPLES: [(&str, &str); 8] = [
     ("server -k 51717 --run ./handle", "runs a program for each message"),
     ("server -k 51717 --exec 'sort -r'", "runs one for each connection"),
     ("server -k --service echo udp:51717", "returns what comes"),
+    ("server --store messages.db 51717", "keeps what comes, each assured message exactly once"),
     ("server -k 80 --reply hello --user www-data", "does not stay root"),
 ];
 
 /// Receive messages: display each and acknowledge it.
 ///
-/// Listens, and says so when it is ready. Each message is written to standard output, or given to the program of --run, and
-/// then acknowledged. Ends after its
+/// Listens, and says so when it is ready. Each message is written to standard output, given to the program of --run, or kept by --store, and
+/// then acknowledged. At the same address clients with assured sessions are served (docs/protocol.md), but not with --framing read. Ends after its
 /// first conversation (a connection without a message is none), or with -k when it is stopped: SIGTERM and SIGINT let messages in hand be finished (for at most 30 s), a second one ends
 /// it at once. SIGHUP has a server with -k read its files anew and go on, unless it was started at a terminal that has now
 /// gone; without -k it ends it.
@@ -49,6 +51,10 @@ pub(in crate::app) struct ServerArgs {
     /// acknowledged. Implies -k
     #[arg(long, conflicts_with_all = ["ack", "no_ack", "reply", "service"])]
     pub(in crate::app) chat: bool,
+    /// Keep the messages in FILE, a database of SQLite's, which is made if it is not there: acknowledged means that a message is on disk. Those of assured
+    /// clients are there exactly once and in order, whatever happens to either side. Implies -k
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["reply", "service", "chat", "run", "exec"])]
+    pub(in crate::app) store: Option<PathBuf>,
     /// The acknowledgement
     #[arg(long, value_name = "TEXT", default_value = ACKNOWLEDGEMENT)]
     pub(in crate::app) ack: String,
@@ -99,6 +105,9 @@ pub(in crate::app) struct SocketFileArgs {
 // As whom and within which bounds it runs.
 #[derive(Args, Clone, Debug)]
 pub(in crate::app) struct RunningArgs {
+    /// What it calls itself to assured clients [default: the name of this machine]
+    #[arg(long, value_name = "NAME", value_parser = value::name, env = "WILCO_NAME", help_heading = "Running it")]
+    pub(in crate::app) name: Option<String>,
     /// Run as this user once it listens, in the groups that it is in, without a way back. A socket file stays at the end
     /// where that user may not remove it
     #[arg(long, value_name = "NAME|UID", help_heading = "Running it")]
@@ -109,7 +118,7 @@ pub(in crate::app) struct RunningArgs {
     /// How many threads serve the clients [default: half of the processors, at least 1, at most 16]
     #[arg(long, value_name = "N", value_parser = value::count, env = "WILCO_WORKERS", help_heading = "Running it")]
     pub(in crate::app) workers: Option<usize>,
-    /// Do without the sandbox, in which the server can write no file, run no program, and make no system call for debuggers,
+    /// Do without the sandbox, in which the server can write no file but those of its store, run no program, and make no system call for debuggers,
     /// mounts and the like; -v says what of it this kernel knows
     #[arg(long, help_heading = "Running it")]
     pub(in crate::app) no_sandbox: bool,

@@ -10,7 +10,10 @@ use crate::service::StandardService;
 use crate::service::access::Rule;
 use crate::service::bench::SIZES;
 use crate::service::limits::Rate;
-use crate::wire::Framing;
+use crate::wire::{Framing, is_harmless};
+
+/// The longest name of a server: that of a host can be as long (hostname(7)).
+const LONGEST_NAME: usize = 64;
 
 /// One of the simple services, by names that help and completions know.
 pub(super) fn service() -> impl TypedValueParser<Value = StandardService> {
@@ -43,6 +46,14 @@ pub(super) fn rule(text: &str) -> Result<Rule, String> {
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| format!("`{text}` are no permissions: write them as an octal number, such as 0660"))
+}
+
+/// What a server calls itself: one line, which others are shown.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    match text.chars().all(is_harmless) && (1..=LONGEST_NAME).contains(&text.len()) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("a name has 1 to {LONGEST_NAME} bytes of text, on one line")),
+    }
 }
 
 /// How many, at least one.
@@ -83,6 +94,15 @@ fn described(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_text_on_one_line() {
+        for (text, is_one) in [("alpha", true), ("two words", true), ("caf\u{e9}", true), ("", false), ("a\nb", false)]
+        {
+            assert_eq!(name(text).is_ok(), is_one, "{text:?}");
+        }
+        assert!(name(&"a".repeat(LONGEST_NAME)).is_ok() && name(&"a".repeat(LONGEST_NAME + 1)).is_err());
+    }
 
     #[test]
     fn permissions_are_octal() {

@@ -5,9 +5,10 @@
 mod running;
 mod services;
 mod settings;
+mod store;
 
 use crate::net::{Endpoint, ListenConfig, Listener, keep_from_programs, open_files, plain};
-use crate::service::{Conversations, Gate, Limits, ServerConfig};
+use crate::service::{Gate, Limits, ServerConfig};
 
 use super::args::{self, ServerArgs};
 use super::json::Events;
@@ -41,8 +42,9 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
         framing: args.framing.unwrap_or_default(),
         max_message: args.max_message,
         acknowledgement: (!args.no_ack).then(|| args.ack.clone()),
-        conversations: if args.keep_open || args.chat { Conversations::Many } else { Conversations::One },
+        conversations: settings::conversations(&args),
         limits: bounded(args.limits.limits()),
+        name: args.running.name.clone().unwrap_or_else(settings::host_name),
         ..ServerConfig::default()
     };
     let rules = args.access.rules(args.common.names());
@@ -66,6 +68,7 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
         Ok((listeners, access))
     })?;
     inetd::spare_peer(&endpoints)?;
+    let store = args.store.as_deref().map(|path| store::open(path, account.as_ref())).transpose()?;
     if let Some(account) = &account {
         account.assume()?;
         tracing::info!("running as {account}");
@@ -76,19 +79,26 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     if !args.running.no_sandbox {
         let programs = if programs.is_some() { sandbox::Programs::Some } else { sandbox::Programs::None };
         let removes_in = settings::socket_directories(&endpoints);
-        let kept = Sandbox { removes_in, programs, ..Sandbox::default() }.enter();
+        let writes_to = args.store.as_deref().map(store::written).unwrap_or_default();
+        let kept = Sandbox { removes_in, writes_to, programs }.enter();
         tracing::info!("sandbox: {kept}");
     }
     let gate = Gate::from(access);
     let conversations = config.conversations;
     let config = ServerConfig { gate: gate.clone(), ..config };
-    let events = args.output.json.then(|| Events::new(screen.clone()));
-    let server = services::chosen(&args, config, programs, &screen, events.as_ref());
+    let store = store.map(store::start).transpose()?;
+    let handled = if store.is_some() { "stored" } else { "acknowledged" };
+    let events = args.output.json.then(|| Events::new(screen.clone(), handled));
+    let server = match &store {
+        Some(store) => services::storing(store, config, events.as_ref()),
+        None => services::chosen(&args, config, programs, &screen, events.as_ref()),
+    };
     let says_notices = verbosity.says_notices();
     let workers = args.running.workers.unwrap_or_else(default_workers);
     block_on_workers(
         workers,
-        Running { conversations, listeners, screen, supervisor, says_notices, rules, gate, events }.serve(server),
+        Running { conversations, listeners, screen, supervisor, says_notices, rules, gate, events, store }
+            .serve(server),
     )
 }
 

@@ -14,6 +14,7 @@ use crate::app::screen::StandardOutput;
 use crate::app::supervisor::Supervisor;
 use crate::app::{Exit, report};
 use crate::net::{Listener, plain};
+use crate::service::store::SqliteStore;
 use crate::service::{AccessRules, Conversations, Gate, Server};
 
 /// A server that is ready to serve, and all that watches over it.
@@ -28,6 +29,8 @@ pub(super) struct Running {
     pub(super) gate: Gate,
     /// Whoever wants what happens as JSON.
     pub(super) events: Option<Arc<Events>>,
+    /// Where messages are kept. It is closed in order, unless that would keep a user waiting.
+    pub(super) store: Option<Arc<SqliteStore>>,
 }
 
 impl Running {
@@ -43,6 +46,7 @@ impl Running {
         let end = Cell::new(Exit::Done);
         let (signalled, mut stop) = tokio::sync::oneshot::channel::<()>();
         let mut signalled = Some(signalled);
+        let mut store = self.store.take();
         let screen = self.screen.clone();
         let mut serving = std::pin::pin!(server.serve(std::mem::take(&mut self.listeners), async {
             tokio::select! {
@@ -64,7 +68,11 @@ impl Running {
                         // It has ended by itself just now, then.
                         let _ = signalled.send(());
                     }
-                    (Request::End(exit), None) => return Ok(exit),
+                    (Request::End(exit), None) => {
+                        // What is under way there is whole or not there, whenever the process ends.
+                        std::mem::forget(store.take());
+                        return Ok(exit);
+                    }
                     (Request::Reload, Some(not_signalled)) => {
                         signalled = Some(not_signalled);
                         // One that was not over has read what is out of date.

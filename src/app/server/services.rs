@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::app::args::ServerArgs;
-use crate::app::json::{Events, Told};
+use crate::app::json::{Events, Nothing, Told};
 use crate::app::programs::{ProgramHandler, Programs};
 use crate::app::screen::StandardOutput;
 use crate::net::{Endpoint, Error, Type};
-use crate::service::{Chat, ConnectionHandler, Display, Handler, Outcome, Peer, Reply, Server, ServerConfig, Standard};
+use crate::service::store::SqliteStore;
+use crate::service::{Chat, ConnectionHandler, Display, Handler, Reply, Server, ServerConfig, Standard};
 use crate::wire::Framing;
 
 /// The server that the arguments ask for.
@@ -41,8 +42,17 @@ pub(super) fn chosen(
         }
         (_, _, Some(text)) => of(Box::new(Reply(text.clone().into())), config),
         // What would be displayed is in the events.
-        _ if events.is_some() => of(Box::new(|_: &[u8], _: &Peer| Outcome::Done), config),
+        _ if events.is_some() => of(Box::new(Nothing), config),
         _ => of(Box::new(Display(screen.clone())), config),
+    }
+}
+
+/// The server that puts messages into a store.
+pub(super) fn storing(store: &Arc<SqliteStore>, config: ServerConfig, events: Option<&Arc<Events>>) -> Server {
+    let server = Server::storing(store.clone(), config);
+    match events {
+        None => server,
+        Some(events) => server.with_observer(events.clone()),
     }
 }
 

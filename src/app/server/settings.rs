@@ -7,7 +7,8 @@ use crate::app::args::{RunningArgs, ServerArgs, SocketFileArgs};
 use crate::app::inetd;
 use crate::app::privileges::{Account, group_number, user_number};
 use crate::net::{Addr, Endpoint, Error, Listener, SocketFileOptions, Target, Type, UnixName};
-use crate::service::Access;
+use crate::service::{Access, Conversations};
+use crate::wire::{Framing, is_harmless};
 
 /// Rules that let nobody in at an address are a mistake that is found when the server starts.
 pub(super) fn check_that_some_are_let_in(listener: &Listener, access: &Access) -> Result<(), Error> {
@@ -36,11 +37,32 @@ pub(super) fn check(args: &ServerArgs, endpoints: &[Endpoint]) -> Result<(), Err
     if args.chat {
         services::check_chat(args.framing.unwrap_or_default(), endpoints)?;
     }
-    let displays = args.reply.is_none() && args.service.is_none() && !args.chat;
+    if args.store.is_some() && args.framing == Some(Framing::Read) {
+        return Err(Error::usage(
+            "with the framing read there are no assured sessions, and what one read gives is not worth keeping",
+        )
+        .hinting("leave --framing out for lines"));
+    }
+    let displays = args.reply.is_none() && args.service.is_none() && !args.chat && args.store.is_none();
     if displays && args.programs.run.is_none() && args.programs.exec.is_none() {
         inetd::check_display(endpoints)?;
     }
     Ok(())
+}
+
+/// When the server ends by itself: what is for many is not over with the first.
+pub(super) fn conversations(args: &ServerArgs) -> Conversations {
+    match args.keep_open || args.chat || args.store.is_some() {
+        true => Conversations::Many,
+        false => Conversations::One,
+    }
+}
+
+/// What this machine calls itself, as far as others may be shown it.
+pub(super) fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = name.trim().chars().filter(|letter| is_harmless(*letter)).collect();
+    if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
 pub(super) fn carries_packets(endpoint: &Endpoint) -> bool {

@@ -7,6 +7,7 @@ use std::io;
 use super::{BoxFuture, Handler};
 use crate::net::plain;
 use crate::service::{Messages, Outcome, Outcomes, Peer};
+use crate::wire::assured::Level;
 
 /// Where messages are shown, such as standard output.
 pub trait Screen: Send + Sync {
@@ -28,5 +29,9 @@ impl<S: Screen> Handler for Display<S> {
             };
             outcomes.repeat(outcome, messages.len());
         })
+    }
+
+    fn level(&self) -> Level {
+        Level::Shown
     }
 }

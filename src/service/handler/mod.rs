@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::{Messages, Outcome, Outcomes, Peer};
+use crate::wire::assured::Level;
 
 mod buffer;
 mod chat;
@@ -48,6 +49,11 @@ pub trait Handler: Send + Sync {
     fn takes_long(&self) -> bool {
         false
     }
+
+    /// What it stands for that a message was handled: clients with assured sessions are told.
+    fn level(&self) -> Level {
+        Level::Handled
+    }
 }
 
 /// A handler that was chosen while the program ran.
@@ -58,6 +64,10 @@ impl Handler for Box<dyn Handler> {
 
     fn takes_long(&self) -> bool {
         self.as_ref().takes_long()
+    }
+
+    fn level(&self) -> Level {
+        self.as_ref().level()
     }
 }
 

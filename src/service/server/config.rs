@@ -29,6 +29,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Whom it lets in. Default: everyone.
     pub gate: Gate,
+    /// What it calls itself to clients with assured sessions.
+    pub name: String,
 }
 
 /// How many conversations a server has.
@@ -51,6 +53,7 @@ impl Default for ServerConfig {
             drain_timeout: DRAIN_TIMEOUT,
             limits: Limits::default(),
             gate: Gate::default(),
+            name: "wilco".to_owned(),
         }
     }
 }

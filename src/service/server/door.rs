@@ -3,31 +3,22 @@
 //! Apart from accepting and receiving, which ask the same questions of connections and of datagrams.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::ServerConfig;
+use super::teller::Teller;
 use crate::net::{Addr, Socket};
 use crate::service::access::{Access, Subject};
 use crate::service::limits::{PeerKey, Ticket};
 use crate::service::{Admission, Gate, Peer};
 use crate::wire::plain::{not_now, refusal};
 
-/// How often those who are not let in are told of at the most. The others are counted.
-const TELL: Duration = Duration::from_secs(1);
-
 /// The door of a server.
 pub(super) struct Door {
     gate: Gate,
     admission: Admission,
-    told: Mutex<Told>,
-}
-
-/// When a refusal was told of last, and how many were not since.
-#[derive(Debug, Default)]
-struct Told {
-    at: Option<Instant>,
-    since: u64,
+    teller: Teller,
 }
 
 /// The door at one moment.
@@ -54,7 +45,7 @@ impl Doorway<'_> {
 
 impl Door {
     pub(super) fn new(config: &ServerConfig) -> Self {
-        Self { gate: config.gate.clone(), admission: Admission::new(&config.limits), told: Mutex::default() }
+        Self { gate: config.gate.clone(), admission: Admission::new(&config.limits), teller: Teller::default() }
     }
 
     /// Lets a connection in. Else gives the word for its client.
@@ -79,17 +70,9 @@ impl Door {
 
     /// A flood of clients that are not let in must not become one of the log.
     fn tell(&self, why: &dyn fmt::Display) {
-        // Nothing in here panics halfway.
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if told.at.is_some_and(|at| now.duration_since(at) < TELL) {
-            told.since += 1;
-            return;
-        }
-        match std::mem::take(&mut told.since) {
+        self.teller.tell(|others| match others {
             0 => tracing::warn!("not let in: {why}"),
             others => tracing::warn!("not let in: {why} (and {others} others)"),
-        }
-        told.at = Some(now);
+        });
     }
 }

@@ -4,6 +4,7 @@
 
 mod accept;
 mod answer;
+mod assured;
 mod config;
 mod datagrams;
 mod door;
@@ -12,7 +13,9 @@ mod packets;
 mod patience;
 mod refusal;
 mod setting;
+mod strangers;
 mod stream;
+mod teller;
 mod turn;
 
 use std::future::Future;
@@ -26,9 +29,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::limits::Ticket;
+use super::store::{Keep, Store, Volatile};
 use super::{ConnectionHandler, Conversation, Handler, Observed, Observer, Outcome, Peer, Stop};
 use crate::net::{Connection, Incoming, Listener, PacketSocket};
+use crate::wire::Framing;
 
+use assured::Assured;
 pub use config::{Conversations, DRAIN_TIMEOUT, LEAST_RATE, ServerConfig};
 use door::Door;
 use setting::Setting;
@@ -38,6 +44,7 @@ pub struct Server {
     handler: Arc<dyn Handler>,
     connections: Option<Arc<dyn ConnectionHandler>>,
     observer: Option<Arc<dyn Observer>>,
+    store: Option<Arc<dyn Store>>,
     config: ServerConfig,
 }
 
@@ -55,7 +62,12 @@ pub struct Served {
 impl Server {
     /// A server with a handler for its messages.
     pub fn new(handler: impl Handler + 'static, config: ServerConfig) -> Self {
-        Self { handler: Arc::new(handler), connections: None, observer: None, config }
+        Self { handler: Arc::new(handler), connections: None, observer: None, store: None, config }
+    }
+
+    /// A server that puts all messages into a store, and acknowledges them once they are durable. Those of assured sessions are there exactly once.
+    pub fn storing(store: Arc<dyn Store>, config: ServerConfig) -> Self {
+        Self { store: Some(store.clone()), ..Self::new(Keep(store), config) }
     }
 
     /// Gives whole connections to a handler of their own. Datagrams, which have none, stay messages.
@@ -79,11 +91,20 @@ impl Server {
     /// messages that have arrived are handled and acknowledged, and connections are closed so that the peer reads it all.
     ///
     /// # Errors
-    /// A socket for datagrams cannot be used any more. A failing peer or accept never ends the server.
+    /// A socket for datagrams cannot be used any more, or the store has failed. A failing peer or accept never ends the server.
     pub async fn serve(self, listeners: Vec<Listener>, stop: impl Future<Output = ()>) -> io::Result<Served> {
         let (stopper, stopped) = Stop::new();
+        let has_sessions = self.connections.is_none() && self.config.framing != Framing::Read;
+        let assured = has_sessions.then(|| match &self.store {
+            Some(store) => Assured::new(store.clone(), store.clone(), &self.config),
+            None => {
+                let packets = Volatile::new(self.handler.clone());
+                let streams = packets.framed(self.config.framing);
+                Assured::new(Arc::new(streams), Arc::new(packets), &self.config)
+            }
+        });
         let shared = Arc::new(Shared {
-            setting: Setting { observer: self.observer, ..Setting::new(self.handler, &self.config, stopped) },
+            setting: Setting { observer: self.observer, assured, ..Setting::new(self.handler, &self.config, stopped) },
             connections: self.connections,
             conversations: self.config.conversations,
             door: Door::new(&self.config),
@@ -100,10 +121,17 @@ impl Server {
             }
         }
         let mut stop = pin!(stop);
+        let mut failed = pin!(async {
+            match &self.store {
+                Some(store) => store.failed().await,
+                None => std::future::pending().await,
+            }
+        });
         let result = loop {
             tokio::select! {
                 () = &mut stop => break Ok(()),
                 () = shared.over.notified() => break Ok(()),
+                reason = &mut failed => break Err(io::Error::other(format!("the store has failed: {reason}"))),
                 ended = tasks.join_next() => match ended {
                     // Nobody else can come: all there was has been passed to this process.
                     None => break Ok(()),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::assured::Assured;
 use super::config::{Conversations, ServerConfig};
+use super::teller::Teller;
 use crate::service::{Handler, Observed, Observer, Stop, Terms};
 use crate::wire::Framing;
 
@@ -23,6 +25,10 @@ pub(super) struct Setting {
     pub(super) packet_acknowledgement: Option<Bytes>,
     pub(super) terms: Terms,
     pub(super) observer: Option<Arc<dyn Observer>>,
+    /// The assured sessions; none where a read is a message, and where there are no messages.
+    pub(super) assured: Option<Assured>,
+    /// Tells of those who want something else than messages.
+    pub(super) strangers: Teller,
 }
 
 impl Setting {
@@ -41,6 +47,8 @@ impl Setting {
             packet_acknowledgement: config.acknowledgement.as_ref().map(|text| format!("{text}\n").into()),
             terms: Terms { stop, idle_timeout: config.limits.idle_timeout, write_timeout: config.limits.write_timeout },
             observer: None,
+            assured: None,
+            strangers: Teller::default(),
         }
     }
 

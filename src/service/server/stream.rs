@@ -10,13 +10,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::answer::{Answers, Then};
+use super::assured;
 use super::patience::{Late, Patience};
 use super::setting::{Setting, encode_text};
+use super::strangers::{Stranger, turn_away};
 use crate::net::{Stream, plain};
 use crate::service::handler::CLOSE_DISCARD;
 use crate::service::workspace::Inbox;
 use crate::service::{Conversation, Observed, Peer};
 use crate::wire;
+use crate::wire::assured::{Detected, detect};
 
 /// Serves one stream until the peer has ended it, something is wrong, or the server is to stop.
 pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer) -> Conversation {
@@ -25,6 +28,7 @@ pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer
         // The peer has said all: there is nothing left to be read.
         Ok(End::Theirs) => 0,
         Ok(End::Ours) => CLOSE_DISCARD,
+        Ok(End::OfSession) => return had,
         Err(error) => {
             let trouble = plain(&error);
             tracing::warn!("{peer}: {trouble}");
@@ -40,6 +44,8 @@ pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer
 enum End {
     Theirs,
     Ours,
+    /// It was an assured session, which closes the connection in its own way.
+    OfSession,
 }
 
 async fn read_and_handle(
@@ -51,6 +57,8 @@ async fn read_and_handle(
     let mut inbox = Inbox::new(setting.framing, setting.max_message);
     let mut patience = Patience::new(setting);
     let mut stopped = pin!(setting.terms.stop.wait());
+    // Only what a connection begins with can say that it is something else.
+    let mut begins = setting.assured.as_ref();
     loop {
         let event = poll_fn(|cx| {
             let stopping = setting.terms.stop.is_set();
@@ -81,6 +89,30 @@ async fn read_and_handle(
                 return Ok(End::Ours);
             }
         };
+        if let Some(sessions) = begins
+            && !ended
+        {
+            match detect(inbox.unread()) {
+                Detected::Plain => begins = None,
+                Detected::NeedMore => {
+                    inbox.handled();
+                    continue;
+                }
+                // In boxes: an open connection is not larger for what it might have been.
+                Detected::Assured => {
+                    *had = Box::pin(assured::converse_stream(setting, sessions, stream, peer, inbox)).await;
+                    return Ok(End::OfSession);
+                }
+                Detected::TlsHello => {
+                    Box::pin(turn_away(setting, stream, peer, Stranger::Tls, had)).await?;
+                    return Ok(End::Ours);
+                }
+                Detected::Http => {
+                    Box::pin(turn_away(setting, stream, peer, Stranger::Http, had)).await?;
+                    return Ok(End::Ours);
+                }
+            }
+        }
         had.had_message |= !ended;
         loop {
             let decoded = if ended { inbox.finish().map(|()| false) } else { inbox.decode() };

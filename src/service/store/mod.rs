@@ -2,6 +2,13 @@
 //!
 //! Apart from what speaks with the client: a store is told what to keep, and answers once that is durable. Every kind of store passes the same tests.
 
+#[cfg(test)]
+mod contract;
+mod keep;
+mod memory;
+pub mod sqlite;
+mod volatile;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +17,11 @@ use thiserror::Error;
 use super::{Batch, BoxFuture, Peer};
 use crate::wire::assured::{Applied, Code, Level, Progress, Run, SessionId};
 
+pub use keep::Keep;
+pub use memory::{Kept, MemoryStore};
+pub use sqlite::{SqliteConfig, SqliteStore};
+pub use volatile::{MAX_REPLIES, MAX_SESSIONS, TRY_AGAIN_AFTER, Volatile};
+
 /// What a store is asked for by a server.
 ///
 /// A call may be dropped at any time: what it had begun is then done or not done as a whole.
@@ -17,6 +29,11 @@ pub trait Store: Send + Sync {
     /// What an acknowledgement of this store stands for.
     fn level(&self) -> Level {
         Level::Stored
+    }
+
+    /// Whether applying a message takes long, as running a program does: then each is handed over alone, so that each can be acknowledged at once.
+    fn one_by_one(&self) -> bool {
+        false
     }
 
     /// Opens a session and makes the caller its only owner: of the others nothing is applied any more, and what they had under way is applied
@@ -39,7 +56,7 @@ pub trait Store: Send + Sync {
     /// Keeps plain messages, which have no session; returns once that is durable.
     ///
     /// # Errors
-    /// There is no room for them now ([`StoreError::Full`]), or the store can do nothing more.
+    /// There is no room for them now ([`StoreError::Full`], [`StoreError::Busy`]), or the store can do nothing more.
     fn keep(&self, plain: Plain) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Waits until the store can do nothing more, and says why: the server must end then, since what is on disk is not known any more.
@@ -120,6 +137,9 @@ pub enum StoreError {
     /// There is no room on the disk now.
     #[error("there is no room on the disk: {0}")]
     Full(String),
+    /// It cannot be written to now for another reason, such as another program that has locked it.
+    #[error("the store cannot be written to now: {0}")]
+    Busy(String),
     /// The store can do nothing more, and the server must end.
     #[error("the store has failed: {0}")]
     Failed(String),
@@ -131,7 +151,7 @@ impl StoreError {
         match self {
             Self::Foreign => Code::FORBIDDEN,
             Self::TakenOver => Code::TAKEN_OVER,
-            Self::TooManySessions | Self::Failed(_) => Code::OVERLOADED,
+            Self::TooManySessions | Self::Busy(_) | Self::Failed(_) => Code::OVERLOADED,
             Self::Full(_) => Code::DISK_FULL,
         }
     }

@@ -56,7 +56,8 @@ pub enum Input<'a> {
     Broken(Code, String),
     /// The store's answer to [`Output::Open`].
     Opened(Result<Progress, Denied>),
-    /// The store's answer to the first [`Output::Apply`] that it has not answered yet.
+    /// The store's answer to the first [`Output::Apply`] that it has not answered yet. One that does not go through the whole run, and puts nothing off, is of its
+    /// beginning: another follows.
     Applied(Applied),
     /// Another connection has opened the session: this one must not apply anything any more.
     TakenOver,
@@ -102,8 +103,8 @@ pub struct Receiver {
     applied: u64,
     /// What the client has sent beyond that, and the store has not yet been given.
     pending: Run,
-    /// The bytes of what the store has been given, run by run, until it answers.
-    in_hand: VecDeque<usize>,
+    /// What the store has been given and has not answered: of each run the last number, and its bytes.
+    in_hand: VecDeque<(u64, usize)>,
     /// How many of the next answers are of runs behind one that was put off.
     void: usize,
     /// Whether the message after the last taken was put off: all behind it are dropped until it comes again.
@@ -200,7 +201,7 @@ impl Receiver {
         if !self.pending.is_empty() && self.in_hand.len() < Self::IN_HAND && self.void == 0 {
             let next = self.pending.next();
             let run = mem::replace(&mut self.pending, Run::new(next));
-            self.in_hand.push_back(run.bytes.len());
+            self.in_hand.push_back((run.last(), run.bytes.len()));
             return Output::Apply(run);
         }
         Output::Wait(self.due())
@@ -234,8 +235,9 @@ impl Receiver {
         self.pending.last()
     }
 
-    fn bytes_in_hand(&self) -> u64 {
-        (self.in_hand.iter().sum::<usize>() + self.pending.bytes.len()) as u64
+    /// How many bytes of messages are in memory here and in the store's hands.
+    pub fn bytes_in_hand(&self) -> u64 {
+        (self.in_hand.iter().map(|(_, bytes)| bytes).sum::<usize>() + self.pending.bytes.len()) as u64
     }
 
     fn frame(&mut self, frame: ClientFrame<'_>) {
@@ -321,7 +323,7 @@ impl Receiver {
         let told = verdicts.first().map_or(acknowledged, |(number, _)| number - 1);
         self.frames.push_back(ServerFrame::Granted(Grant {
             acknowledged: told,
-            checksum: progress.checksum.filter(|_| told == acknowledged),
+            checksum: if told == 0 { Some(0) } else { progress.checksum.filter(|_| told == acknowledged) },
             window: self.config.window,
             window_bytes: self.config.window_bytes,
             max_body: self.config.max_body,
@@ -336,7 +338,11 @@ impl Receiver {
     }
 
     fn applied(&mut self, applied: Applied) {
-        self.in_hand.pop_front();
+        let is_part =
+            applied.put_off.is_none() && self.in_hand.front().is_some_and(|(last, _)| applied.through < *last);
+        if !is_part || self.void > 0 {
+            self.in_hand.pop_front();
+        }
         if self.void > 0 {
             // It was behind one that was put off.
             self.void -= 1;

@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::net::{Addr, UnixName};
 use crate::service::Peer;
+use crate::wire::assured::SessionId;
 
 /// What programs get of the server's own environment; beside these, the `LC_` variables.
 const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR"];
@@ -84,10 +85,19 @@ pub(super) fn of_peer(peer: &Peer, carrier: Carrier) -> Vec<(String, OsString)> 
     variables
 }
 
-/// Which message it is: `MSG_SEQ`, its number in its connection, from 1; `MSG_LEN`, its bytes; `MSG_TRY`, how often it has
-/// been given to a program, this time included: what is tried again is a new message to a server that keeps none.
-pub(super) fn of_message(number: u64, length: usize) -> [(&'static str, String); 3] {
-    [("MSG_SEQ", number.to_string()), ("MSG_LEN", length.to_string()), ("MSG_TRY", "1".to_owned())]
+/// Which message it is: `MSG_SEQ`, its number in its connection or session, from 1; `MSG_LEN`, its bytes; `MSG_TRY`, how often it has
+/// been given to a program, this time included, as far as the server knows: what is tried again without a session is a new message. One of an assured session has
+/// `MSG_ID`, which stays the same when it comes again.
+pub(super) fn of_message(
+    session: Option<&SessionId>,
+    number: u64,
+    length: usize,
+    tries: u32,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let id = session.map(|session| ("MSG_ID", format!("{session}:{number}")));
+    [("MSG_SEQ", number.to_string()), ("MSG_LEN", length.to_string()), ("MSG_TRY", tries.to_string())]
+        .into_iter()
+        .chain(id)
 }
 
 /// The path of a Unix socket, or its abstract name after an `@`. A client has chosen its own.
@@ -122,6 +132,16 @@ mod tests {
         let passed = Environment::of(own.map(|name| (name.into(), "x".into())));
         let names: Vec<_> = passed.iter().map(|(name, _)| name.to_owned()).collect();
         assert_eq!(names, ["PATH", "HOME", "LC_ALL"]);
+    }
+
+    #[test]
+    fn a_message_of_a_session_has_an_id() {
+        let shown = |session: Option<&SessionId>| {
+            of_message(session, 7, 3, 2).map(|(name, value)| format!("{name}={value} ")).collect::<String>()
+        };
+        assert_eq!(shown(None), "MSG_SEQ=7 MSG_LEN=3 MSG_TRY=2 ");
+        let session = SessionId::of_bits(1);
+        assert_eq!(shown(Some(&session)), format!("MSG_SEQ=7 MSG_LEN=3 MSG_TRY=2 MSG_ID={session}:7 "));
     }
 
     #[test]

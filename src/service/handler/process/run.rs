@@ -20,6 +20,7 @@ use crate::net::plain;
 use crate::service::handler::{BoxFuture, Handler};
 use crate::service::{Messages, Outcome, Outcomes, Peer};
 use crate::wire::Framing;
+use crate::wire::assured::SessionId;
 
 /// The exit status that refuses a message for good (sysexits.h, `EX_DATAERR`).
 const REFUSED: i32 = 65;
@@ -51,12 +52,14 @@ impl Run {
         Self { command, limits, places: limits.places(), told: AtomicBool::new(false) }
     }
 
-    async fn run(&self, message: &[u8], number: u64, peer: &Peer, framing: Option<Framing>) -> Outcome {
+    async fn run(&self, message: &[u8], which: Which<'_>, peer: &Peer, framing: Option<Framing>) -> Outcome {
         // Nobody closes the places.
         let _place = self.places.acquire().await;
         let mut command = self.command.build();
         let carrier = if framing.is_some() { Carrier::Stream } else { Carrier::Packets };
-        command.envs(environment::of_peer(peer, carrier)).envs(environment::of_message(number, message.len()));
+        let Which { session, number, tries } = which;
+        command.envs(environment::of_peer(peer, carrier));
+        command.envs(environment::of_message(session, number, message.len(), tries));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = match Process::start(&mut command) {
             Ok(process) => process,
@@ -99,11 +102,22 @@ impl Run {
     }
 }
 
+/// Which message a program is run for.
+#[derive(Clone, Copy)]
+struct Which<'a> {
+    session: Option<&'a SessionId>,
+    number: u64,
+    /// How often it has been given to a program, this time included.
+    tries: u32,
+}
+
 impl Handler for Run {
     fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            let mut tries = messages.tried() + 1;
             for (number, message) in messages.numbered() {
-                let outcome = self.run(message, number, peer, messages.framing()).await;
+                let which = Which { session: messages.session(), number, tries: std::mem::replace(&mut tries, 1) };
+                let outcome = self.run(message, which, peer, messages.framing()).await;
                 let put_off = matches!(outcome, Outcome::Retry(_));
                 outcomes.push(outcome);
                 if put_off {

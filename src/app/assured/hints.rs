@@ -1,0 +1,32 @@
+//! What to do when an assured delivery has ended and not all is delivered.
+//!
+//! Apart from what has happened, which the library says: here are the words of this program's arguments.
+
+use crate::service;
+use crate::wire::assured::Code;
+
+/// What to do about a failure, if it is one of assured delivery and anything can be said.
+pub(in crate::app) fn hint(error: &anyhow::Error) -> Option<String> {
+    match error.downcast_ref()? {
+        service::Error::GaveUp(how) => match (&how.counts.spool, how.counts.waiting()) {
+            (_, 0) => None,
+            (Some(_), _) => Some("run it again, and it goes on".to_owned()),
+            (None, _) => Some("with --spool DIR what is not acknowledged could be sent another time".to_owned()),
+        },
+        service::Error::LostSession(lost) => Some(match (&lost.counts.spool, lost.code) {
+            (None, Code::TAKEN_OVER) => "two clients cannot have one session".to_owned(),
+            (None, _) => "send again what must not be missing; the server may have some of it".to_owned(),
+            (Some(spool), Code::TAKEN_OVER) => {
+                format!("is there a copy of {} that another client uses? One of the two must go", spool.display())
+            }
+            (Some(_), _) => {
+                "--lost-session=resend sends what waits in a new session (the server may get again what it had), \
+                 --lost-session=skip keeps it among the dead letters"
+                    .to_owned()
+            }
+        }),
+        service::Error::NotSpoken(_) => Some("leave --assured out for a server that only answers lines".to_owned()),
+        service::Error::Spool(error) => error.hint(),
+        _ => None,
+    }
+}

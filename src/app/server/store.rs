@@ -1,0 +1,68 @@
+//! The store of a server, opened in the steps in which a process becomes one: its file while everything is allowed, its thread at last.
+//!
+//! Apart from the store itself, which knows nothing of accounts and sandboxes.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::app::privileges::Account;
+use crate::net::Error;
+use crate::service::store::sqlite::{OpenError, OpenFile, files};
+use crate::service::store::{SqliteConfig, SqliteStore};
+
+/// What tells a store that is no file.
+const SCHEME: &str = "://";
+
+/// Opens the file of a store and has it durable what is in it. A new file is the account's.
+///
+/// # Errors
+/// It cannot be a store, or not now.
+pub(super) fn open(path: &Path, account: Option<&Account>) -> anyhow::Result<OpenFile> {
+    if path.to_string_lossy().contains(SCHEME) {
+        let error = Error::usage(format!("open the store {}: it is no file", path.display()));
+        return Err(error.hinting("name a file, such as messages.db").into());
+    }
+    if let Some(account) = account {
+        // SQLite gives the files beside it to whom this one belongs.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(file) => give(account, &file, path)?,
+            // One that is there already is somebody's; and whatever else is wrong is said below.
+            Err(_) => {}
+        }
+    }
+    OpenFile::open(path, SqliteConfig::default()).map_err(of_store)
+}
+
+/// Starts the thread of a store, in what the process has become.
+pub(super) fn start(file: OpenFile) -> anyhow::Result<Arc<SqliteStore>> {
+    Ok(Arc::new(file.start().map_err(of_store)?))
+}
+
+/// The files that a store writes to, wherever this process goes.
+pub(super) fn written(path: &Path) -> Vec<PathBuf> {
+    files(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).into()
+}
+
+fn give(account: &Account, file: &File, path: &Path) -> anyhow::Result<()> {
+    let given = account.give(file).map_err(|error: io::Error| Error::system("chown", error).on(path.display()));
+    Ok(given?)
+}
+
+fn of_store(error: OpenError) -> anyhow::Error {
+    match (error.is_usage(), hint(&error)) {
+        (true, Some(hint)) => Error::usage(error.to_string()).hinting(hint).into(),
+        (true, None) => Error::usage(error.to_string()).into(),
+        (false, _) => error.into(),
+    }
+}
+
+fn hint(error: &OpenError) -> Option<String> {
+    match error {
+        OpenError::NoDirectory(_, directory) => Some(format!("`mkdir -p {}` makes it", directory.display())),
+        OpenError::NotAStore(..) => Some("name another file: one that is not there is made".to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,341 @@
+//! `Session`: one session over one connection: what its state machine wants of the store, the registry and the log.
+//!
+//! Apart from what carries the frames: a stream, packets.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::in_hand::{Appender, InHand, Next};
+use super::registry::Place;
+use super::{Assured, principal};
+use crate::service::server::setting::Setting;
+use crate::service::store::{Opened, Opening, Owner, Source, Store, StoreError};
+use crate::service::{BoxFuture, Conversation, Observed, Peer};
+use crate::wire::assured::receiver::{Input, Output};
+use crate::wire::assured::{
+    Again, Applied, ClientFrame, Code, Denied, FrameError, Open, PutOff, Receiver, ServerFrame, SessionId, Verdict,
+};
+
+/// When a client may try again whose session could not be opened for now, or whose messages a full disk did not take.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// A session over a connection.
+pub(super) struct Session<'a> {
+    setting: &'a Setting,
+    assured: &'a Assured,
+    store: &'a dyn Store,
+    peer: &'a Peer,
+    receiver: Receiver,
+    opening: Option<(Opening, BoxFuture<'a, Result<Opened, StoreError>>)>,
+    open: Option<(Place<'a>, Arc<Source>)>,
+    in_hand: InHand<'a>,
+    /// What of the bytes in hand was counted as held.
+    counted: u64,
+    /// Whether the client has ended its direction.
+    ended: bool,
+    draining: bool,
+    /// What the observer is still to be told.
+    events: Vec<Event>,
+    /// When time runs out, unless something comes.
+    due: Option<Instant>,
+    pub(super) had: Conversation,
+}
+
+/// What an observer is told.
+enum Event {
+    Opened(SessionId, Arc<Source>, u64),
+    Applied(SessionId, u64, u64),
+    TakenOver(SessionId),
+    Refused(String),
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(setting: &'a Setting, assured: &'a Assured, store: &'a dyn Store, peer: &'a Peer) -> Self {
+        Self {
+            setting,
+            assured,
+            store,
+            peer,
+            receiver: Receiver::new(assured.config.clone(), Instant::now().into_std()),
+            opening: None,
+            open: None,
+            in_hand: InHand::new(store),
+            counted: 0,
+            ended: false,
+            draining: false,
+            events: Vec::new(),
+            due: None,
+            had: Conversation::default(),
+        }
+    }
+
+    /// Takes a frame.
+    pub(super) fn take(&mut self, frame: ClientFrame<'_>, now: Instant) {
+        self.had.had_message |= matches!(frame, ClientFrame::Message { .. } | ClientFrame::TooLarge { .. });
+        self.receiver.handle(Input::Frame(frame), now.into_std());
+    }
+
+    /// Takes what is no frame.
+    pub(super) fn broken(&mut self, error: FrameError) {
+        let FrameError { code, reason } = error;
+        self.handle(Input::Broken(code, reason.into_owned()));
+    }
+
+    /// Takes the end of what the client says: it may still read.
+    pub(super) fn ended(&mut self) {
+        self.ended = true;
+    }
+
+    /// Whether frames are to be read.
+    pub(super) fn wants_input(&self) -> bool {
+        // Whoever has nothing in hand may always read: it is the answers to what is in hand that wake the others.
+        !self.ended && self.receiver.wants_input() && (self.counted == 0 || self.assured.has_room())
+    }
+
+    /// Whether it has been told that the server is to stop.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// When time runs out, unless something comes.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Whether there is something to [`tell`](Self::tell).
+    pub(super) fn has_news(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Does what can be done now, with each frame that is to be sent. It is ready when the connection is to be closed. A frame that is under way has
+    /// `grace` beyond the time that silence may take.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        grace: Duration,
+        send: &mut impl FnMut(&ServerFrame<'_>),
+    ) -> Poll<()> {
+        loop {
+            self.hear(cx);
+            let now = Instant::now();
+            match self.receiver.poll(now.checked_sub(grace).unwrap_or(now).into_std()) {
+                Output::Send(frame) => {
+                    self.log(&frame);
+                    send(&frame);
+                }
+                Output::Open(open) => self.ask(open),
+                Output::Apply(run) => match &self.open {
+                    Some((place, source)) => {
+                        let (session, owner) = (place.session.clone(), place.owner);
+                        self.in_hand.give(Appender { session, owner, source: source.clone() }, run);
+                    }
+                    None => tracing::error!("{}: messages of a session that is not open", self.peer),
+                },
+                Output::Note(through) => {
+                    if let Some((place, _)) = &self.open {
+                        self.store.note(&place.session, place.owner, through);
+                    }
+                }
+                Output::Close => return Poll::Ready(()),
+                Output::Wait(due) => {
+                    self.due = due.map(|due| Instant::from_std(due) + grace);
+                    self.count();
+                    // Whoever has ended before the opening has said nothing that could be waited for.
+                    let is_over = self.ended && !self.receiver.is_open() && self.opening.is_none();
+                    return if is_over { Poll::Ready(()) } else { Poll::Pending };
+                }
+            }
+        }
+    }
+
+    /// Tells the observer what has happened.
+    pub(super) async fn tell(&mut self) {
+        for event in std::mem::take(&mut self.events) {
+            let peer = self.peer;
+            let observed = match &event {
+                Event::Opened(session, source, acknowledged) => {
+                    Observed::Opened { peer, session, name: source.name.as_deref(), acknowledged: *acknowledged }
+                }
+                Event::Applied(session, through, messages) => {
+                    Observed::Applied { peer, session, through: *through, messages: *messages }
+                }
+                Event::TakenOver(session) => Observed::TakenOver { peer, session },
+                Event::Refused(reason) => Observed::Refused(peer, reason),
+            };
+            self.setting.tell(observed).await;
+        }
+    }
+
+    /// Waits until the handler has nothing of this session in hand any more.
+    pub(super) async fn finish(&mut self) {
+        std::future::poll_fn(|cx| self.in_hand.poll_rest(cx)).await;
+    }
+
+    /// Passes on what has come from elsewhere than the client.
+    fn hear(&mut self, cx: &mut Context<'_>) {
+        if self.setting.terms.stop.is_set() && !self.draining {
+            self.draining = true;
+            self.handle(Input::Drain);
+        }
+        if let Some((place, _)) = &mut self.open
+            && Pin::new(&mut place.told).poll(cx).is_ready()
+        {
+            self.taken_over();
+        }
+        if let Some((_, answer)) = &mut self.opening
+            && let Poll::Ready(answer) = answer.as_mut().poll(cx)
+            && let Some((opening, _)) = self.opening.take()
+        {
+            self.opened(opening, answer);
+        }
+        loop {
+            let next = if self.draining { Next::PutOff } else { Next::GoOn };
+            let Poll::Ready(answer) = self.in_hand.poll_answer(cx, next) else { break };
+            self.answered(answer);
+        }
+        if self.ended && self.receiver.is_open() {
+            self.handle(Input::Frame(ClientFrame::Bye));
+        }
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.receiver.handle(input, Instant::now().into_std());
+    }
+
+    /// Asks the store for the session.
+    fn ask(&mut self, open: Open<'static>) {
+        let Open { session, first, token, name, .. } = open;
+        let source = Arc::new(Source { peer: self.peer.clone(), name: name.map(std::borrow::Cow::into_owned) });
+        let opening = Opening { session, first, principal: principal(self.peer, token.as_deref()), source };
+        let answer = self.store.open(opening.clone());
+        self.opening = Some((opening, answer));
+    }
+
+    fn opened(&mut self, opening: Opening, answer: Result<Opened, StoreError>) {
+        let Opening { session, source, .. } = opening;
+        match answer {
+            Ok(Opened { progress, owner }) => {
+                let acknowledged = progress.acknowledged;
+                self.open_place(session, owner, source);
+                self.handle(Input::Opened(Ok(progress)));
+                if let Some((place, source)) = &self.open
+                    && self.receiver.is_open()
+                {
+                    let name = source.name.as_ref().map(|name| format!(" of {name:?}")).unwrap_or_default();
+                    tracing::info!("{}: session {}{name}, after message {acknowledged}", self.peer, place.session);
+                    self.note(Event::Opened(place.session.clone(), source.clone(), acknowledged));
+                }
+            }
+            Err(error) => self.denied(&error),
+        }
+    }
+
+    fn open_place(&mut self, session: SessionId, owner: Owner, source: Arc<Source>) {
+        self.open = Some((self.assured.registry.claim(&session, owner), source));
+    }
+
+    fn answered(&mut self, answer: Result<Applied, StoreError>) {
+        let applied = match answer {
+            Ok(applied) => applied,
+            Err(StoreError::TakenOver) => return self.taken_over(),
+            Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) => {
+                let put_off = PutOff { code: error.code(), after: AGAIN_AFTER, reason: said(&error) };
+                Applied { through: self.receiver.acknowledged(), verdicts: Vec::new(), put_off: Some(put_off) }
+            }
+            Err(error) => return self.denied(&error),
+        };
+        let refused = |(_, verdict): &&(u64, Verdict)| matches!(verdict, Verdict::Refused(..));
+        let refused = applied.verdicts.iter().filter(refused).count() as u64;
+        let before = self.receiver.acknowledged();
+        self.handle(Input::Applied(applied));
+        let through = self.receiver.acknowledged();
+        let messages = (through - before).saturating_sub(refused);
+        self.had.messages += messages;
+        if let Some((place, _)) = &self.open
+            && messages > 0
+        {
+            self.note(Event::Applied(place.session.clone(), through, messages));
+        }
+    }
+
+    fn taken_over(&mut self) {
+        if let Some((place, _)) = self.open.take() {
+            self.note(Event::TakenOver(place.session.clone()));
+        }
+        self.handle(Input::TakenOver);
+    }
+
+    /// The store will not, or cannot.
+    fn denied(&mut self, error: &StoreError) {
+        let again = match error {
+            StoreError::Foreign | StoreError::TakenOver => Again::Never,
+            _ => Again::After(AGAIN_AFTER),
+        };
+        self.handle(Input::Opened(Err(Denied { code: error.code(), again, reason: said(error) })));
+    }
+
+    fn note(&mut self, event: Event) {
+        if self.setting.observer.is_some() {
+            self.events.push(event);
+        }
+    }
+
+    /// Counts what is in memory.
+    fn count(&mut self) {
+        let bytes = self.receiver.bytes_in_hand();
+        if bytes != self.counted {
+            self.assured.held.fetch_add(bytes.wrapping_sub(self.counted), Ordering::Relaxed);
+            self.counted = bytes;
+        }
+    }
+
+    /// Says what the user should know of what the client is told.
+    fn log(&mut self, frame: &ServerFrame<'_>) {
+        let peer = self.peer;
+        match frame {
+            ServerFrame::Refused { number, reason, .. } => {
+                tracing::warn!("{peer}: refused: message {number}: {reason}");
+                self.note(Event::Refused(reason.clone().into_owned()));
+            }
+            ServerFrame::PutOff { number, code: Code::DISK_FULL, reason, .. } => self.assured.full.tell(|others| {
+                tracing::warn!(
+                    "{peer}: message {number} is not acknowledged: {reason} ({others} others were not, either)"
+                );
+            }),
+            ServerFrame::PutOff { number, reason, .. } => {
+                tracing::info!("{peer}: message {number} is not acknowledged: {reason}");
+            }
+            ServerFrame::Error { code, reason, .. } => {
+                let words = format!("{code} {reason}");
+                match *code {
+                    Code::TAKEN_OVER | Code::TIMEOUT | Code::OVERLOADED => tracing::info!("{peer}: {words}"),
+                    _ => tracing::warn!("{peer}: the session ends: {words}"),
+                }
+                self.had.trouble = Some(words);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a client is told. What exactly is wrong here is none of its business.
+fn said(error: &StoreError) -> String {
+    match error {
+        StoreError::Full(_) => "there is no room on the disk".to_owned(),
+        StoreError::Busy(_) => "the store cannot be written to now".to_owned(),
+        StoreError::Failed(_) => "the store has failed".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.assured.held.fetch_sub(self.counted, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,34 @@
+//! `Keep`: the handler that puts plain messages, which have no session, into a store.
+//!
+//! Apart from the stores, which know nothing of handlers: whatever the store, a message is acknowledged once it is durable.
+
+use std::sync::Arc;
+
+use super::{Plain, Source, Store, StoreError};
+use crate::service::{BoxFuture, Handler, Messages, Outcome, Outcomes, Peer};
+use crate::wire::assured::Level;
+
+/// Puts messages into a store.
+#[derive(Clone)]
+pub struct Keep(pub Arc<dyn Store>);
+
+impl Handler for Keep {
+    fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let Some((first, _)) = messages.numbered().next() else { return };
+            let source = Arc::new(Source { peer: peer.clone(), name: None });
+            let outcome = match self.0.keep(Plain { source, first, messages: messages.to_batch() }).await {
+                Ok(()) => Outcome::Done,
+                // What exactly is wrong here is none of the client's business.
+                Err(StoreError::Full(_)) => Outcome::Retry("there is no room on the disk".to_owned()),
+                Err(StoreError::Busy(_)) => Outcome::Retry("the store cannot be written to now".to_owned()),
+                Err(_) => Outcome::Retry("the store has failed".to_owned()),
+            };
+            outcomes.repeat(outcome, messages.len());
+        })
+    }
+
+    fn level(&self) -> Level {
+        self.0.level()
+    }
+}

@@ -1,0 +1,174 @@
+//! Opening a store's file: made if it is not there, refused if it is something else, and safe to speak of before the first answer.
+//!
+//! Apart from what is done with it once it is open.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, ffi};
+use thiserror::Error;
+
+use super::SqliteConfig;
+use super::schema::{self, Identity};
+
+/// The permissions of a new file, whatever the umask is: what was sent is for its owner. SQLite gives the files beside it the same.
+const MODE: u32 = 0o600;
+
+/// How many KiB of pages are kept in memory, enough for those that a batch changes: more would have to be written twice.
+const CACHE: u32 = 16 * 1024;
+
+/// Why a store's file is not opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The directory is not there, or is none.
+    #[error("open the store {}: there is no directory {}", .0.display(), .1.display())]
+    NoDirectory(PathBuf, PathBuf),
+    /// There is no file, and none is to be made.
+    #[error("open the store {}: there is no such file", .0.display())]
+    Missing(PathBuf),
+    /// The file, or its directory where it is to be made, must not be read and written by this user.
+    #[error("open the store {}: permission denied", .0.display())]
+    Denied(PathBuf),
+    /// It is something else than a store.
+    #[error("open the store {}: it is {what}, and no store", .0.display(), what = .1)]
+    NotAStore(PathBuf, &'static str),
+    /// It was made by a later version.
+    #[error("open the store {}: it was made by a later version (its tables are of version {theirs}, this knows {known})", .0.display(), theirs = .1, known = schema::VERSION)]
+    Newer(PathBuf, i32),
+    /// Another process has it locked, or reads in it without an end.
+    #[error("open the store {}: another process has locked it", .0.display())]
+    Locked(PathBuf),
+    /// Another reason.
+    #[error("open the store {}: {why}", .0.display(), why = .1)]
+    Failed(PathBuf, String),
+}
+
+impl OpenError {
+    /// Whether it is the path that is wrong, and not the moment.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, Self::Locked(_) | Self::Failed(..))
+    }
+
+    pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        let rusqlite::Error::SqliteFailure(failure, _) = error else { return Self::Failed(path, error.to_string()) };
+        match failure.extended_code & 0xff {
+            ffi::SQLITE_NOTADB => Self::NotAStore(path, "no database of SQLite's"),
+            ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => Self::Locked(path),
+            ffi::SQLITE_PERM | ffi::SQLITE_READONLY | ffi::SQLITE_AUTH => Self::Denied(path),
+            _ => Self::Failed(path, error.to_string()),
+        }
+    }
+
+    fn of_io(path: &Path, error: &io::Error) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::Denied(path),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                let directory = directory(&path);
+                Self::NoDirectory(path, directory)
+            }
+            _ => Self::Failed(path, error.to_string()),
+        }
+    }
+}
+
+/// Opens a store to write to it, and makes it if it is not there. What it holds is durable then.
+pub(super) fn open(path: &Path, config: &SqliteConfig) -> Result<Connection, OpenError> {
+    // `:memory:` is a file, too, and another working directory changes nothing.
+    let path = std::path::absolute(path).map_err(|error| OpenError::of_io(path, &error))?;
+    let path = path.as_path();
+    make(path)?;
+    writable(path)?;
+    let sqlite = |error: rusqlite::Error| OpenError::of(path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+    connection.busy_timeout(config.lock_timeout).map_err(sqlite)?;
+    match schema::identify(&connection).map_err(sqlite)? {
+        Identity::Empty => schema::create(&connection).map_err(sqlite)?,
+        Identity::Store(version) if version <= schema::VERSION => {}
+        Identity::Store(version) => return Err(OpenError::Newer(path.to_owned(), version)),
+        Identity::Foreign => return Err(OpenError::NotAStore(path.to_owned(), "a database of something else")),
+    }
+    prepare(&connection, config).map_err(sqlite)?;
+    barrier(&connection, path)?;
+    Ok(connection)
+}
+
+/// Refuses what is no file, and what cannot be one of SQLite's.
+pub(super) fn is_file(path: &Path) -> Result<(), OpenError> {
+    let data = fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if directory(path).is_dir() => OpenError::Missing(path.to_owned()),
+        _ => OpenError::of_io(path, &error),
+    })?;
+    match data.is_file() {
+        true => Ok(()),
+        false if data.is_dir() => Err(OpenError::NotAStore(path.to_owned(), "a directory")),
+        false => Err(OpenError::NotAStore(path.to_owned(), "no file")),
+    }
+}
+
+/// Makes an empty file if there is none.
+fn make(path: &Path) -> Result<(), OpenError> {
+    let failed = |error: io::Error| OpenError::of_io(path, &error);
+    match OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path) {
+        Ok(file) => {
+            file.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
+            File::open(directory(path)).and_then(|directory| directory.sync_all()).map_err(failed)
+        }
+        // A link to nothing is there, too.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => is_file(path),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Refuses a file that cannot be written to: SQLite would open it for reading. It is asked for and not tried, since whoever closes a file gives up all locks that
+/// this process has on it (fcntl(2)), those of another store's connection, too.
+fn writable(path: &Path) -> Result<(), OpenError> {
+    access(path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|error| OpenError::of_io(path, &error.into()))
+}
+
+fn prepare(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result<()> {
+    // The files beside the store stay when it is closed: a server in a sandbox could not make them again.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
+         PRAGMA journal_size_limit = {}; PRAGMA cache_size = -{CACHE}; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;",
+        2 * config.checkpoint_bytes
+    ))?;
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    let busy = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None);
+    if mode == "wal" { Ok(()) } else { Err(busy()) }
+}
+
+/// Rule S4 of `docs/protocol.md`: after a process was killed SQLite shows what it had committed and not yet synced. All there is is brought to
+/// the disk before anybody is told of it.
+fn barrier(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let row = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok((row.get(1)?, row.get(2)?)));
+    let (logged, copied): (i64, i64) = row.map_err(|error| OpenError::of(path, &error))?;
+    // Somebody who reads may keep the log from being emptied, but not from being copied and synced, unless he began to read before the last
+    // was written to it.
+    if logged == copied { Ok(()) } else { Err(OpenError::Locked(path.to_owned())) }
+}
+
+fn directory(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        Some(parent) => parent.to_owned(),
+        None => PathBuf::from("/"),
+    }
+}
+
+/// The files of a store: itself, and the two that SQLite has beside it. A server must be able to write to all of them while it has it open, and makes no other.
+pub fn files(path: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| {
+        let mut name = OsString::from(path);
+        name.push(suffix);
+        name.into()
+    })
+}

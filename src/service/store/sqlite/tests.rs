@@ -1,0 +1,262 @@
+//! What only a store in a file does, and that it does what every store does.
+//!
+//! Apart from the store, for their length.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::super::contract::{self, Fixture, append, opening, plain};
+use super::super::{Kept, Source};
+use super::*;
+use crate::net::Addr;
+use crate::service::Peer;
+
+const SID: &str = "0123456789abcdef0123456789abcdef";
+
+struct InFile {
+    directory: TempDir,
+}
+
+impl InFile {
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("store.db")
+    }
+
+    fn open(&self, config: SqliteConfig) -> Arc<SqliteStore> {
+        Arc::new(SqliteStore::open(self.path(), config).expect("open a store"))
+    }
+
+    fn reader(&self) -> Connection {
+        Connection::open(self.path()).expect("open the file")
+    }
+
+    fn ask<T: rusqlite::types::FromSql>(&self, sql: &str) -> T {
+        self.reader().query_row(sql, [], |row| row.get(0)).expect(sql)
+    }
+}
+
+impl Fixture for InFile {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().expect("a directory") }
+    }
+
+    fn store(&mut self) -> Arc<dyn Store> {
+        self.open(SqliteConfig { lock_timeout: Duration::from_millis(50), ..SqliteConfig::default() })
+    }
+
+    fn kept(&self) -> Vec<Kept> {
+        let connection = self.reader();
+        let mut select = connection
+            .prepare("SELECT peer, name, sid, number, origin, CAST(body AS BLOB) FROM received ORDER BY id")
+            .expect("a view");
+        let rows = select.query_map([], |row| {
+            let addr: String = row.get(0)?;
+            let addr = Addr::Inet(addr.parse().expect("an address"));
+            let origin: Option<String> = row.get(4)?;
+            Ok(Kept {
+                source: Arc::new(Source { peer: Peer { addr, local: None, credentials: None }, name: row.get(1)? }),
+                session: row.get::<_, Option<String>>(2)?.map(|sid| sid.parse().expect("a session")),
+                number: row.get::<_, i64>(3)?.unsigned_abs(),
+                origin: origin.map(|origin| {
+                    let (session, number) = origin.split_once(':').expect("an origin");
+                    (session.parse().expect("a session"), number.parse().expect("a number"))
+                }),
+                body: row.get(5)?,
+            })
+        });
+        rows.expect("rows").collect::<Result<_, _>>().expect("messages")
+    }
+
+    fn full(&mut self, _full: bool) -> bool {
+        // A disk that is full takes a process of its own: tests/it/storing.rs.
+        false
+    }
+}
+
+contract::tests!(InFile);
+
+fn text(path: &Path) -> String {
+    SqliteStore::open(path, SqliteConfig { lock_timeout: Duration::from_millis(20), ..SqliteConfig::default() })
+        .expect_err("no store")
+        .to_string()
+}
+
+#[tokio::test]
+async fn the_files_are_the_owners_and_stay() {
+    let fixture = InFile::new();
+    let store = fixture.open(SqliteConfig::default());
+    store.keep(plain(&["hello"])).await.expect("keep");
+    let modes = || files(&fixture.path()).map(|path| fs::metadata(path).expect("a file").permissions().mode() & 0o777);
+    assert_eq!(modes(), [0o600; 3]);
+    drop(store);
+    assert_eq!(modes(), [0o600; 3], "a server in a sandbox could not make them again");
+    let log = fs::metadata(&files(&fixture.path())[1]).expect("the log").len();
+    assert_eq!(log, 0, "what was closed in order is all in the file itself");
+}
+
+#[test]
+fn what_is_no_store_is_refused_and_left_alone() {
+    let fixture = InFile::new();
+    let directory = fixture.directory.path();
+    let said = |path: &Path, why: &str| assert_eq!(text(path), format!("open the store {}: {why}", path.display()));
+    let missing = directory.join("missing/store.db");
+    said(&missing, &format!("there is no directory {}", directory.join("missing").display()));
+    said(directory, "it is a directory, and no store");
+    let words = directory.join("words.txt");
+    fs::write(&words, "to whom it may concern: this is no database\n".repeat(100)).expect("a file");
+    said(&words, "it is no database of SQLite's, and no store");
+    let foreign = directory.join("foreign.db");
+    Connection::open(&foreign).and_then(|foreign| foreign.execute_batch("CREATE TABLE t (a)")).expect("a database");
+    said(&foreign, "it is a database of something else, and no store");
+    for path in [words, foreign] {
+        assert!(!files(&path)[1].exists(), "nothing is written to it");
+    }
+    drop(fixture.open(SqliteConfig::default()));
+    fixture.reader().execute_batch("PRAGMA user_version = 99").expect("a version");
+    said(&fixture.path(), "it was made by a later version (its tables are of version 99, this knows 1)");
+}
+
+#[test]
+fn a_file_that_is_locked_is_no_mistake() {
+    let fixture = InFile::new();
+    drop(fixture.open(SqliteConfig::default()));
+    let blocker = fixture.reader();
+    blocker.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; SELECT * FROM pruned").expect("a lock");
+    let error = SqliteStore::open(
+        fixture.path(),
+        SqliteConfig { lock_timeout: Duration::from_millis(20), ..SqliteConfig::default() },
+    );
+    let error = error.expect_err("locked");
+    assert!(matches!(error, OpenError::Locked(_)) && !error.is_usage(), "{error}");
+}
+
+#[tokio::test]
+async fn people_read_it() {
+    let fixture = InFile::new();
+    let store = fixture.open(SqliteConfig {
+        clock: Clock::new(|| UNIX_EPOCH + Duration::from_millis(1_795_264_496_789)),
+        ..SqliteConfig::default()
+    });
+    let opened = Store::open(&*store, opening(SID, 1)).await.expect("open");
+    store.append(append(SID, opened.owner, 1, &["caf\u{e9}", "a\0b"])).await.expect("append");
+    store.keep(plain(&["{\"level\": 7}"])).await.expect("keep");
+    let row = |id: u64, column: &str| format!("SELECT {column} FROM received WHERE id = {id}");
+    assert_eq!(fixture.ask::<String>(&row(1, "time")), "2026-11-21 12:34:56.789");
+    assert_eq!(
+        fixture.ask::<String>(&row(1, "peer || ' ' || sid || ' ' || number")),
+        format!("127.0.0.1:5000 {SID} 1")
+    );
+    assert_eq!(fixture.ask::<String>(&row(1, "typeof(body)")), "text");
+    assert_eq!(fixture.ask::<String>(&row(2, "typeof(body)")), "blob");
+    assert_eq!(fixture.ask::<i64>("SELECT body ->> 'level' FROM received WHERE sid IS NULL"), 7);
+    assert_eq!(fixture.ask::<i64>("SELECT count(*) FROM sources"), 1, "a row a source, not a row a connection");
+}
+
+#[tokio::test]
+async fn sessions_are_kept_for_their_time_and_no_more_of_them() {
+    let fixture = InFile::new();
+    let now = Arc::new(AtomicU64::new(1_000_000));
+    let time = Arc::clone(&now);
+    let store = fixture.open(SqliteConfig {
+        max_sessions: 3,
+        session_lifetime: Duration::from_secs(1000),
+        clock: Clock::new(move || UNIX_EPOCH + Duration::from_secs(time.load(Ordering::Relaxed))),
+        ..SqliteConfig::default()
+    });
+    let open = |number: u32| Store::open(&*store, opening(&format!("{number:016}"), 1));
+    let mut owners = Vec::new();
+    for number in 0..3 {
+        owners.push(open(number).await.expect("there is room").owner);
+    }
+    assert_eq!(open(3).await.map(drop), Err(StoreError::TooManySessions));
+    assert!(open(1).await.is_ok(), "one that is known needs no room");
+    now.fetch_add(900, Ordering::Relaxed);
+    store.append(append(&format!("{:016}", 2), owners[2], 1, &["used"])).await.expect("append");
+    now.fetch_add(99, Ordering::Relaxed);
+    assert_eq!(open(3).await.map(drop), Err(StoreError::TooManySessions), "not yet");
+    now.fetch_add(62, Ordering::Relaxed);
+    assert!(open(3).await.is_ok(), "two were kept long enough");
+    assert!(open(2).await.expect("one that was used").progress.known);
+    assert!(!open(0).await.expect("a new one").progress.known);
+    assert_eq!(open(4).await.map(drop), Err(StoreError::TooManySessions));
+    drop(store);
+    assert_eq!(fixture.ask::<i64>("SELECT count(*) FROM sessions"), 3);
+    assert_eq!(fixture.ask::<i64>("SELECT count(*) FROM received WHERE sid = '0000000000000002'"), 1);
+}
+
+#[tokio::test]
+async fn two_processes_may_have_it() {
+    let fixture = InFile::new();
+    let (here, there) = (fixture.open(SqliteConfig::default()), fixture.open(SqliteConfig::default()));
+    let first = Store::open(&*here, opening(SID, 1)).await.expect("open");
+    here.append(append(SID, first.owner, 1, &["one"])).await.expect("append");
+    let second = Store::open(&*there, opening(SID, 1)).await.expect("open");
+    assert_eq!((second.progress.acknowledged, second.owner > first.owner), (1, true));
+    assert_eq!(here.append(append(SID, first.owner, 2, &["stale"])).await, Err(StoreError::TakenOver));
+    assert_eq!(there.append(append(SID, second.owner, 2, &["two"])).await.map(|applied| applied.through), Ok(2));
+    assert_eq!(here.append(append(SID, first.owner, 3, &["stale"])).await, Err(StoreError::TakenOver));
+    here.keep(plain(&["plain"])).await.expect("keep");
+    assert_eq!(fixture.kept().len(), 3);
+}
+
+#[tokio::test]
+async fn while_another_has_locked_it_messages_are_put_off() {
+    let mut fixture = InFile::new();
+    let store = fixture.store();
+    let owner = store.open(opening(SID, 1)).await.expect("open").owner;
+    store.append(append(SID, owner, 1, &["one"])).await.expect("append");
+    let blocker = fixture.reader();
+    blocker.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    let applied = store.append(append(SID, owner, 2, &["two"])).await.expect("an answer");
+    assert_eq!((applied.through, applied.put_off.is_some()), (1, true));
+    assert!(matches!(store.keep(plain(&["plain"])).await, Err(StoreError::Busy(_))));
+    assert!(matches!(store.open(opening(SID, 1)).await, Err(StoreError::Busy(_))));
+    blocker.execute_batch("COMMIT").expect("no lock");
+    assert_eq!(store.append(append(SID, owner, 2, &["two"])).await.map(|applied| applied.through), Ok(2));
+}
+
+#[tokio::test]
+async fn after_a_failure_nothing_is_acknowledged() {
+    let fixture = InFile::new();
+    let store = fixture.open(SqliteConfig::default());
+    let owner = Store::open(&*store, opening(SID, 1)).await.expect("open").owner;
+    fixture.reader().execute_batch("DROP VIEW received; DROP TABLE messages").expect("a disaster");
+    let reason = StoreError::Failed("no such table: messages".to_owned());
+    assert_eq!(store.append(append(SID, owner, 1, &["one"])).await, Err(reason.clone()));
+    assert_eq!(store.failed().await, "no such table: messages");
+    assert_eq!(store.keep(plain(&["plain"])).await, Err(reason.clone()));
+    assert_eq!(Store::open(&*store, opening(SID, 1)).await.map(drop), Err(reason));
+}
+
+#[tokio::test]
+async fn the_log_does_not_grow_while_somebody_reads() {
+    let fixture = InFile::new();
+    let store = fixture.open(SqliteConfig { checkpoint_bytes: 256 * 1024, ..SqliteConfig::default() });
+    let reader = fixture.reader();
+    let body = "x".repeat(10_000);
+    let mut longest = 0;
+    for _ in 0..200 {
+        store.keep(plain(&[&body, &body])).await.expect("keep");
+        reader.query_row("SELECT count(*) FROM messages", [], |row| row.get::<_, i64>(0)).expect("a count");
+        longest = longest.max(fs::metadata(&files(&fixture.path())[1]).expect("the log").len());
+    }
+    assert!((256 * 1024..1024 * 1024).contains(&longest), "{longest} bytes");
+}
+
+#[tokio::test]
+async fn keys_are_never_used_again() {
+    let fixture = InFile::new();
+    let store = fixture.open(SqliteConfig::default());
+    store.keep(plain(&["one", "two", "three"])).await.expect("keep");
+    fixture.reader().execute_batch("UPDATE pruned SET through = 3; DELETE FROM messages").expect("delete all");
+    store.keep(plain(&["four", "five"])).await.expect("keep");
+    store.keep(plain(&["six"])).await.expect("keep");
+    let bodies: String = fixture.ask("SELECT group_concat(id || body, ' ') FROM messages");
+    assert_eq!(bodies, "4four 5five 6six");
+}

@@ -1,0 +1,313 @@
+//! `Volatile`: a store that keeps nothing for good: it gives each message to a handler, and remembers sessions as long as the process lives.
+//!
+//! Apart from the stores that keep messages on disk: after a restart, and only then, a message may be handled again.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Append, Opened, Opening, Owner, Plain, Source, Store, StoreError};
+use crate::service::{BoxFuture, Handler, Messages, Outcome, Outcomes};
+use crate::wire::assured::{Applied, Code, Level, Progress, PutOff, Run, SessionId, Verdict, WINDOW, checksum};
+use crate::wire::{Framing, Span};
+
+/// How many sessions are remembered. Of more, those go that were used least recently: if one goes on, it begins anew where its client is.
+pub const MAX_SESSIONS: usize = 16 * 1024;
+
+/// How many bytes of replies are kept for a session until its client has noted them. Of more, the oldest go.
+pub const MAX_REPLIES: usize = 1024 * 1024;
+
+/// When a message is to be sent again that the handler has put off.
+pub const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// A store over a handler. A clone, which may show messages otherwise, has the same sessions.
+#[derive(Clone)]
+pub struct Volatile {
+    handler: Arc<dyn Handler>,
+    framing: Option<Framing>,
+    sessions: Arc<Mutex<Sessions>>,
+    owners: Arc<AtomicU64>,
+}
+
+impl Volatile {
+    /// A store that gives messages to `handler`.
+    pub fn new(handler: Arc<dyn Handler>) -> Self {
+        Self { handler, framing: None, sessions: Arc::default(), owners: Arc::default() }
+    }
+
+    /// The same sessions, whose messages are given to the handler as if they had come in a stream of this framing.
+    #[must_use]
+    pub fn framed(&self, framing: Framing) -> Self {
+        Self { framing: Some(framing), ..self.clone() }
+    }
+
+    /// The session of this name. One that is not known begins behind this number.
+    fn session(&self, id: &SessionId, acknowledged: u64, principal: Option<&String>) -> Arc<Session> {
+        lock(&self.sessions).get(id, || Session {
+            turn: tokio::sync::Mutex::default(),
+            principal: principal.cloned(),
+            state: Mutex::new(State { acknowledged, ..State::default() }),
+        })
+    }
+
+    async fn open_session(&self, opening: Opening) -> Result<Opened, StoreError> {
+        let Opening { session: id, first, principal, .. } = opening;
+        let session = self.session(&id, first - 1, principal.as_ref());
+        if session.principal.is_some() && session.principal != principal {
+            return Err(StoreError::Foreign);
+        }
+        // What the older owner has under way is applied before.
+        let _turn = session.turn.lock().await;
+        let mut state = lock(&session.state);
+        state.owner = self.owners.fetch_add(1, Ordering::Relaxed) + 1;
+        if state.acknowledged < first - 1 {
+            // It has gone on elsewhere since.
+            *state = State { acknowledged: first - 1, owner: state.owner, ..State::default() };
+        }
+        let State { acknowledged, checksum, verdicts, owner, .. } = &*state;
+        let verdicts = verdicts.iter().cloned().collect();
+        let progress = Progress { known: true, acknowledged: *acknowledged, checksum: *checksum, verdicts };
+        Ok(Opened { progress, owner: Owner(*owner) })
+    }
+
+    async fn apply(&self, append: Append) -> Result<Applied, StoreError> {
+        let Append { session: id, owner, source, run } = append;
+        let session = self.session(&id, run.first - 1, None);
+        let _turn = session.turn.lock().await;
+        let tried = {
+            let mut state = lock(&session.state);
+            if state.owner > owner.0 {
+                return Err(StoreError::TakenOver);
+            }
+            // Of a session that was forgotten meanwhile the owner goes on with what it has.
+            state.owner = owner.0;
+            if run.first != state.acknowledged + 1 {
+                return Ok(state.put_off("it is behind one that was put off".to_owned()));
+            }
+            state.tried
+        };
+        let mut progress = Applying { run: &run, through: run.first - 1, verdicts: Vec::new(), put_off: None };
+        let handling = Handling { id: &id, source: &source, tried };
+        self.handle_all(&handling, &mut progress).await;
+        let Applying { through, verdicts, put_off, .. } = progress;
+        let mut state = lock(&session.state);
+        state.advance(&run, through, &verdicts);
+        Ok(match put_off {
+            None => Applied { through, verdicts, put_off: None },
+            Some(reason) => {
+                state.tried += 1;
+                Applied { verdicts, ..state.put_off(reason) }
+            }
+        })
+    }
+
+    /// Gives the handler what is not refused anyway, piece by piece, until one is put off.
+    async fn handle_all(&self, handling: &Handling<'_>, progress: &mut Applying<'_>) {
+        let run = progress.run;
+        let mut outcomes = Outcomes::default();
+        let mut refused = run.refused.iter().peekable();
+        while progress.through < run.last() && progress.put_off.is_none() {
+            let next = progress.through + 1;
+            if let Some((number, code, reason)) = refused.next_if(|(number, ..)| *number == next) {
+                progress.verdicts.push((*number, Verdict::Refused(*code, reason.clone())));
+                progress.through = next;
+                continue;
+            }
+            let end = refused.peek().map_or(run.next(), |(number, ..)| *number);
+            let spans = spans(run, next, end);
+            let tried = if next == run.first { handling.tried } else { 0 };
+            let messages =
+                Messages::separate(&run.bytes, spans, self.framing).from_number(next).of_session(handling.id, tried);
+            outcomes.clear();
+            self.handler.handle(messages, &handling.source.peer, &mut outcomes).await;
+            outcomes.complete(spans.len());
+            progress.take(&mut outcomes);
+        }
+    }
+}
+
+/// Whose messages are being handled.
+struct Handling<'a> {
+    id: &'a SessionId,
+    source: &'a Source,
+    tried: u32,
+}
+
+/// How far the handler is with a run.
+struct Applying<'a> {
+    run: &'a Run,
+    through: u64,
+    verdicts: Vec<(u64, Verdict)>,
+    put_off: Option<String>,
+}
+
+impl Applying<'_> {
+    fn take(&mut self, outcomes: &mut Outcomes) {
+        while let Some((outcome, times)) = outcomes.take_next() {
+            let numbers = self.through + 1..=self.through + times as u64;
+            match outcome {
+                Outcome::Done => {}
+                Outcome::Reply(reply) => {
+                    self.verdicts.extend(numbers.map(|number| (number, Verdict::Reply(reply.clone()))));
+                }
+                Outcome::Refuse(reason) => {
+                    let refused = Verdict::Refused(Code::REJECTED, reason);
+                    self.verdicts.extend(numbers.map(|number| (number, refused.clone())));
+                }
+                Outcome::Retry(reason) => {
+                    self.put_off = Some(reason);
+                    return;
+                }
+            }
+            self.through += times as u64;
+        }
+    }
+}
+
+impl Store for Volatile {
+    fn level(&self) -> Level {
+        self.handler.level()
+    }
+
+    fn one_by_one(&self) -> bool {
+        self.handler.takes_long()
+    }
+
+    fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Opened, StoreError>> {
+        Box::pin(self.open_session(opening))
+    }
+
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<Applied, StoreError>> {
+        Box::pin(self.apply(append))
+    }
+
+    fn note(&self, session: &SessionId, owner: Owner, through: u64) {
+        let known = lock(&self.sessions).known.get(session).map(|(session, _)| session.clone());
+        if let Some(session) = known {
+            let mut state = lock(&session.state);
+            if state.owner == owner.0 {
+                state.forget(through);
+            }
+        }
+    }
+
+    fn keep(&self, plain: Plain) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let Plain { source, first, messages } = plain;
+            let given = Messages::separate(&messages.bytes, &messages.spans, self.framing).from_number(first);
+            self.handler.handle(given, &source.peer, &mut Outcomes::default()).await;
+            Ok(())
+        })
+    }
+
+    fn failed(&self) -> BoxFuture<'_, String> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Those that are remembered, each with when it was used: a count of uses.
+#[derive(Default)]
+struct Sessions {
+    known: HashMap<SessionId, (Arc<Session>, u64)>,
+    uses: u64,
+}
+
+impl Sessions {
+    fn get(&mut self, id: &SessionId, new: impl FnOnce() -> Session) -> Arc<Session> {
+        self.uses += 1;
+        if let Some((session, used)) = self.known.get_mut(id) {
+            *used = self.uses;
+            return session.clone();
+        }
+        if self.known.len() >= MAX_SESSIONS {
+            self.forget_some();
+        }
+        let session = Arc::new(new());
+        self.known.insert(id.clone(), (session.clone(), self.uses));
+        session
+    }
+
+    /// Forgets some at once, so that not every new one costs a look at all.
+    fn forget_some(&mut self) {
+        let mut uses: Vec<_> = self.known.values().map(|(_, used)| *used).collect();
+        let (_, oldest, _) = uses.select_nth_unstable(MAX_SESSIONS / 16);
+        let oldest = *oldest;
+        self.known.retain(|_, (_, used)| *used > oldest);
+    }
+}
+
+/// One session.
+struct Session {
+    /// Held while the handler has messages of it.
+    turn: tokio::sync::Mutex<()>,
+    /// Who has begun it.
+    principal: Option<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    owner: u64,
+    acknowledged: u64,
+    checksum: Option<u32>,
+    /// What the client has not noted: at most a window, and [`MAX_REPLIES`].
+    verdicts: VecDeque<(u64, Verdict)>,
+    replies: usize,
+    /// How often the next message was put off.
+    tried: u32,
+}
+
+impl State {
+    fn put_off(&self, reason: String) -> Applied {
+        let put_off = PutOff { code: Code::OVERLOADED, after: TRY_AGAIN_AFTER, reason };
+        Applied { through: self.acknowledged, verdicts: Vec::new(), put_off: Some(put_off) }
+    }
+
+    fn advance(&mut self, run: &Run, through: u64, verdicts: &[(u64, Verdict)]) {
+        if through == self.acknowledged {
+            return;
+        }
+        self.acknowledged = through;
+        self.tried = 0;
+        let is_refused = run.refused.iter().any(|(number, ..)| *number == through);
+        self.checksum = (!is_refused).then(|| checksum(run.message(through)));
+        self.verdicts.extend(verdicts.iter().cloned());
+        self.replies += verdicts.iter().map(|(_, verdict)| size(verdict)).sum::<usize>();
+        self.forget(through.saturating_sub(u64::from(WINDOW)));
+        while self.replies > MAX_REPLIES
+            && let Some((number, _)) = self.verdicts.front()
+        {
+            self.forget(*number);
+        }
+    }
+
+    fn forget(&mut self, through: u64) {
+        while let Some((_, verdict)) = self.verdicts.front().filter(|(number, _)| *number <= through) {
+            self.replies -= size(verdict);
+            self.verdicts.pop_front();
+        }
+        if self.verdicts.is_empty() {
+            // What took many bytes for a moment should not do so for ever.
+            self.verdicts.shrink_to_fit();
+        }
+    }
+}
+
+fn size(verdict: &Verdict) -> usize {
+    match verdict {
+        Verdict::Refused(_, reason) => reason.len(),
+        Verdict::Reply(reply) => reply.len(),
+    }
+}
+
+/// Where the messages lie of the numbers from `first` to the one before `end`.
+fn spans(run: &Run, first: u64, end: u64) -> &[Span] {
+    let at = |number: u64| usize::try_from(number - run.first).unwrap_or(usize::MAX);
+    run.spans.get(at(first)..at(end)).unwrap_or_default()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in here panics half-way.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
