@@ -60,7 +60,9 @@ impl Plain {
                 }
                 file.write_all(&bytes).unwrap();
                 file.sync_data().unwrap();
-                batch.into_iter().for_each(|(_, answer)| drop(answer.send(())));
+                for (_, answer) in batch {
+                    let _ = answer.send(());
+                }
             }
         });
         Self(sender)

@@ -13,6 +13,7 @@ mod inetd;
 mod json;
 mod lookup;
 mod man;
+mod messages;
 mod privileges;
 mod probe;
 mod programs;
@@ -73,6 +74,7 @@ fn dispatch(command: args::Command) -> anyhow::Result<Exit> {
         args::Command::Probe(args) => probe::run(args),
         args::Command::Bench(args) => bench::run(&args),
         args::Command::Spool(args) => spool::run(args),
+        args::Command::Messages(args) => messages::run(args),
         args::Command::Try(args) => try_out::run(args),
         args::Command::Completions(args) => docs::completions(&args),
         args::Command::Man(args) => docs::man(&args),

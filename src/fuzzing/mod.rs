@@ -1,6 +1,7 @@
 //! What must hold for any input, as functions that panic when it does not: called by the fuzz targets and by the property
 //! tests alike.
 
+pub mod datagram;
 mod frames;
 pub mod spool;
 

@@ -45,5 +45,5 @@ pub use resolve::{Names, Purpose, check, resolve};
 pub use socket::{BACKLOG, Socket};
 pub use socket_file::{SOCKET_MODE, SocketFileOptions};
 pub use stream::Stream;
-pub(crate) use sys::watch;
+pub(crate) use sys::{terminal_columns, watch};
 pub use tap::{Direction, Passage, Tap};

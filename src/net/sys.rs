@@ -238,6 +238,15 @@ fn count(fd: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<usize> {
     usize::try_from(count).map_err(io::Error::other)
 }
 
+/// How many columns a terminal has; none for what is no terminal, and for one that does not say (`TIOCGWINSZ`, ioctl_tty(2)).
+pub(crate) fn terminal_columns(fd: BorrowedFd<'_>) -> Option<usize> {
+    // SAFETY: four numbers, of which 0 is one.
+    let mut size: libc::winsize = unsafe { mem::zeroed() };
+    // SAFETY: the request writes one `winsize`, and `size` is one that outlives the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, &mut size) }).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
 fn check(result: c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -9,6 +9,7 @@ mod client;
 mod common;
 mod limits;
 mod lookup;
+mod messages;
 mod output;
 mod probe;
 mod programs;
@@ -25,6 +26,7 @@ pub(super) use bench::BenchArgs;
 pub(super) use client::{ClientArgs, LostSession};
 pub(super) use common::Common;
 pub(super) use lookup::{Lookup, LookupArgs};
+pub(super) use messages::{MessagesArgs, MessagesCommand, PruneArgs, ShowArgs};
 pub(super) use output::Output;
 pub(super) use probe::ProbeArgs;
 pub(super) use programs::ProgramArgs;
@@ -50,6 +52,7 @@ pub(super) enum Command {
     Probe(ProbeArgs),
     Bench(Box<BenchArgs>),
     Spool(SpoolArgs),
+    Messages(MessagesArgs),
     Try(TryArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -92,7 +95,9 @@ pub(super) fn definition(program: Program) -> clap::Command {
 /// How a program is called, in a line.
 pub(super) fn synopsis(program: Program) -> &'static str {
     match program {
-        Program::Wilco => "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, spool, try, completions, man",
+        Program::Wilco => {
+            "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, spool, messages, try, completions, man"
+        }
         Program::Server => "server PORT, or server ADDRESS...",
         Program::Client => "client HOST PORT, or client ADDRESS...",
     }

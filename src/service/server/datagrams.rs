@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::assured::{Callers, Udp};
 use super::lanes::{Datagram, Lanes};
 use super::packets::packet_buffer;
 use super::turn::Turn;
@@ -24,6 +25,9 @@ const SILENCE: Duration = Duration::from_millis(500);
 /// No datagram of UDP is longer, over IPv4 or IPv6: its length has 16 bits (RFC 768). Whoever takes any length needs no room for
 /// more, and so receives more at once.
 const LONGEST_UDP: usize = u16::MAX as usize;
+
+/// However short messages have to be, the packets of a session fit that keeps to what every network carries.
+const LEAST: usize = 2 * 1024;
 
 /// The pause after a failure to receive that passes, such as want of memory.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -42,7 +46,10 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
     let mut told_unnamed = false;
     let mut lanes = setting.handler.takes_long().then(|| Lanes::new(shared.clone(), socket.clone()));
     let longest = if matches!(local, Some(Addr::Inet(_))) { LONGEST_UDP } else { usize::MAX };
-    let mut burst = Burst::new(packet_buffer(setting.max_message).min(longest));
+    let size = packet_buffer(setting.max_message).max(LEAST).min(longest);
+    let mut udp = matches!(local, Some(Addr::Inet(_))).then(|| Udp::new(shared, &socket, local.clone())).flatten();
+    let mut callers = matches!(local, Some(Addr::Unix(_))).then(|| Callers::new(shared, &socket, size)).flatten();
+    let mut burst = Burst::new(size);
     let mut turn = Turn::new(shared, &socket, local.clone());
     loop {
         let receiving = socket.recv_burst(&mut burst);
@@ -50,6 +57,12 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
             biased;
             received = setting.terms.stop.unless_idle(receiving, || socket.socket().has_input()) => received,
             () = &mut silence, if first.is_some() => break,
+            () = work(&mut udp) => {
+                if let Some(udp) = &mut udp {
+                    udp.tell().await;
+                }
+                continue;
+            }
         };
         match received {
             None => break,
@@ -69,6 +82,17 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
                 continue;
             }
             had.had_message = true;
+            if let Some(callers) = &mut callers {
+                let peer = || Peer { addr: from.clone(), local: local.clone(), credentials: None };
+                if callers.take(peer, from, &burst.bytes()[place.clone()], *packet) {
+                    continue;
+                }
+            }
+            if let Some(udp) = &mut udp
+                && udp.take(from, *arrival, &burst.bytes()[place.clone()])
+            {
+                continue;
+            }
             if !from.is_named() && !told_unnamed {
                 tracing::warn!("a client without a name has sent a message: it cannot get an answer");
                 told_unnamed = true;
@@ -85,12 +109,30 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: PacketSocket) -> io::Res
                 }
             }
         }
+        if let Some(udp) = &mut udp {
+            udp.tend();
+            udp.tell().await;
+        }
         had.messages += turn.end(&burst).await;
+    }
+    if let Some(udp) = udp {
+        had.messages += udp.end().await;
+    }
+    if let Some(callers) = callers {
+        had.messages += callers.end().await.messages;
     }
     if let Some(lanes) = lanes {
         had.messages += lanes.end().await;
     }
     Ok(had)
+}
+
+/// Waits for what is to be done for sessions, where there are any.
+async fn work(udp: &mut Option<Udp<'_>>) {
+    match udp {
+        Some(udp) => udp.work().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether the socket itself is of no use any more.

@@ -8,10 +8,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
+use super::assured;
 use super::setting::Setting;
 use crate::net::{Packet, PacketSocket, plain};
 use crate::service::workspace::Workspace;
 use crate::service::{Conversation, Messages, Observed, Outcome, Outcomes, Peer, READ_SIZE};
+use crate::wire::assured::MAX_HEADER;
 use crate::wire::{self, Span};
 
 /// Serves one connection of sequenced packets until the peer has ended it or the server is to stop.
@@ -28,6 +30,14 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
                 break;
             }
         };
+        if number == 1
+            && let Some(assured) = &setting.assured
+            && assured::begins_session(&workspace.input[..packet.length])
+        {
+            let first = workspace.input[..packet.length].to_vec();
+            workspace.give_back();
+            return Box::pin(assured::converse_packets(setting, assured, socket, peer, &first)).await;
+        }
         had.had_message = true;
         let Workspace { input, outcomes, .. } = &mut *workspace;
         let answer = answer_packet(setting, input, packet, number, peer, outcomes).await;
@@ -57,7 +67,8 @@ pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Pe
 fn poll_recv(cx: &mut Context<'_>, socket: &PacketSocket, limit: usize) -> Poll<io::Result<(Packet, Box<Workspace>)>> {
     ready!(socket.socket().poll_readable(cx))?;
     let mut workspace = Workspace::take();
-    let size = packet_buffer(limit);
+    // However short messages have to be, the opening of a session fits.
+    let size = packet_buffer(limit).max(MAX_HEADER + 2);
     if workspace.input.len() < size {
         // Of what the kernel gives as zeros only what a packet fills is ever touched.
         workspace.input = vec![0; size];

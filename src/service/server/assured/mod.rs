@@ -3,10 +3,14 @@
 //! Apart from plain messages, which have no numbers: here a state machine ([`Receiver`](crate::wire::assured::Receiver)) decides, a
 //! [`Store`] applies, and one file for each kind of connection carries the frames.
 
+mod datagrams;
 mod in_hand;
+mod link;
+mod packets;
 mod registry;
 mod session;
 mod stream;
+mod udp;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,16 +21,22 @@ use super::config::ServerConfig;
 use super::teller::Teller;
 use crate::service::Peer;
 use crate::service::store::Store;
-use crate::wire::assured::{IDLE_TIMEOUT, MAX_BODY, ReceiverConfig};
+use crate::wire::assured::{Detected, IDLE_TIMEOUT, MAX_BODY, ReceiverConfig, datagram, detect};
 use registry::Registry;
 
+pub(super) use datagrams::Callers;
+pub(super) use packets::converse as converse_packets;
 pub(super) use stream::converse as converse_stream;
+pub(super) use udp::Udp;
 
 /// How many bytes of messages all sessions together may hold in memory. Then nothing more is read of those that hold any.
 const MOST_HELD: u64 = 256 * 1024 * 1024;
 
 /// The longest message where there is no limit.
 const UNLIMITED: u64 = u32::MAX as u64;
+
+/// The longest header of a message in a packet, with its end: two numbers, and where it comes from.
+const PACKET_HEADER: usize = 256;
 
 /// How many bytes of a peer are read at the most after the connection was ended (rule S8).
 const CLOSE_DISCARD: usize = 64 * 1024;
@@ -37,6 +47,8 @@ pub(super) struct Assured {
     streams: Arc<dyn Store>,
     packets: Arc<dyn Store>,
     config: Arc<ReceiverConfig>,
+    /// The longest message over UDP: what fits into a frame of every usual network, unless a limit was asked for.
+    udp_body: u64,
     registry: Registry,
     held: AtomicU64,
     /// Tells of a disk without room.
@@ -51,6 +63,7 @@ impl Assured {
             Some(0) => UNLIMITED,
             Some(most) => most as u64,
         };
+        let udp_body = config.max_message.map_or(datagram::MAX_BODY as u64, |_| max_body);
         let config = ReceiverConfig {
             server: config.name.clone(),
             level: streams.level(),
@@ -62,6 +75,7 @@ impl Assured {
             streams,
             packets,
             config: Arc::new(config),
+            udp_body: udp_body.min(datagram::LARGEST_BODY as u64),
             registry: Registry::default(),
             held: AtomicU64::new(0),
             full: Teller::default(),
@@ -72,6 +86,17 @@ impl Assured {
     fn has_room(&self) -> bool {
         self.held.load(Ordering::Relaxed) < MOST_HELD
     }
+}
+
+/// Whether a packet begins a session.
+pub(super) fn begins_session(packet: &[u8]) -> bool {
+    detect(packet) == Detected::Assured
+}
+
+/// What is granted where a packet has at most so many bytes.
+fn packet_config(config: &ReceiverConfig, size: usize) -> Arc<ReceiverConfig> {
+    let max_body = config.max_body.min(size.saturating_sub(PACKET_HEADER) as u64);
+    Arc::new(ReceiverConfig { max_body, ..config.clone() })
 }
 
 /// Who a client is, as far as that is known: a user of this machine by the kernel's word, else whoever knows the token, which itself is not kept.

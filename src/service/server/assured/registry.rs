@@ -61,7 +61,7 @@ mod tests {
         let mut first = registry.claim(&session, Owner(1));
         let mut third = registry.claim(&session, Owner(3));
         let mut second = registry.claim(&session, Owner(2));
-        let mut has_it = |place: &mut Place<'_>| place.told.try_recv() == Err(oneshot::error::TryRecvError::Empty);
+        let has_it = |place: &mut Place<'_>| place.told.try_recv() == Err(oneshot::error::TryRecvError::Empty);
         assert_eq!((has_it(&mut first), has_it(&mut second), has_it(&mut third)), (false, false, true));
         drop((first, second));
         assert!(has_it(&mut third));

@@ -19,7 +19,8 @@ use crate::service::store::{Opened, Opening, Owner, Source, Store, StoreError};
 use crate::service::{BoxFuture, Conversation, Observed, Peer};
 use crate::wire::assured::receiver::{Input, Output};
 use crate::wire::assured::{
-    Again, Applied, ClientFrame, Code, Denied, FrameError, Open, PutOff, Receiver, ServerFrame, SessionId, Verdict,
+    Again, Applied, ClientFrame, Code, Denied, FrameError, Open, PutOff, Receiver, ReceiverConfig, ServerFrame,
+    SessionId, Verdict,
 };
 
 /// When a client may try again whose session could not be opened for now, or whose messages a full disk did not take.
@@ -56,13 +57,19 @@ enum Event {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(setting: &'a Setting, assured: &'a Assured, store: &'a dyn Store, peer: &'a Peer) -> Self {
+    pub(super) fn new(
+        setting: &'a Setting,
+        assured: &'a Assured,
+        store: &'a dyn Store,
+        config: Arc<ReceiverConfig>,
+        peer: &'a Peer,
+    ) -> Self {
         Self {
             setting,
             assured,
             store,
             peer,
-            receiver: Receiver::new(assured.config.clone(), Instant::now().into_std()),
+            receiver: Receiver::new(config, Instant::now().into_std()),
             opening: None,
             open: None,
             in_hand: InHand::new(store),
@@ -172,9 +179,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits until the handler has nothing of this session in hand any more.
-    pub(super) async fn finish(&mut self) {
+    /// Waits until the handler has nothing of this session in hand any more, and says what it was.
+    pub(super) async fn finish(mut self) -> Conversation {
         std::future::poll_fn(|cx| self.in_hand.poll_rest(cx)).await;
+        std::mem::take(&mut self.had)
     }
 
     /// Passes on what has come from elsewhere than the client.
@@ -232,7 +240,7 @@ impl<'a> Session<'a> {
                     self.note(Event::Opened(place.session.clone(), source.clone(), acknowledged));
                 }
             }
-            Err(error) => self.denied(&error),
+            Err(error) => self.handle(Input::Opened(Err(denial(&error)))),
         }
     }
 
@@ -244,11 +252,8 @@ impl<'a> Session<'a> {
         let applied = match answer {
             Ok(applied) => applied,
             Err(StoreError::TakenOver) => return self.taken_over(),
-            Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) => {
-                let put_off = PutOff { code: error.code(), after: AGAIN_AFTER, reason: said(&error) };
-                Applied { through: self.receiver.acknowledged(), verdicts: Vec::new(), put_off: Some(put_off) }
-            }
-            Err(error) => return self.denied(&error),
+            Err(error @ (StoreError::Full(_) | StoreError::Busy(_))) => put_off(&error, self.receiver.acknowledged()),
+            Err(error) => return self.handle(Input::Opened(Err(denial(&error)))),
         };
         let refused = |(_, verdict): &&(u64, Verdict)| matches!(verdict, Verdict::Refused(..));
         let refused = applied.verdicts.iter().filter(refused).count() as u64;
@@ -269,15 +274,6 @@ impl<'a> Session<'a> {
             self.note(Event::TakenOver(place.session.clone()));
         }
         self.handle(Input::TakenOver);
-    }
-
-    /// The store will not, or cannot.
-    fn denied(&mut self, error: &StoreError) {
-        let again = match error {
-            StoreError::Foreign | StoreError::TakenOver => Again::Never,
-            _ => Again::After(AGAIN_AFTER),
-        };
-        self.handle(Input::Opened(Err(Denied { code: error.code(), again, reason: said(error) })));
     }
 
     fn note(&mut self, event: Event) {
@@ -322,6 +318,21 @@ impl<'a> Session<'a> {
             _ => {}
         }
     }
+}
+
+/// What a client is told whose session the store will not, or cannot, have.
+pub(super) fn denial(error: &StoreError) -> Denied {
+    let again = match error {
+        StoreError::Foreign | StoreError::TakenOver => Again::Never,
+        _ => Again::After(AGAIN_AFTER),
+    };
+    Denied { code: error.code(), again, reason: said(error) }
+}
+
+/// What a client is told whose messages the store cannot take now, after one that is final.
+pub(super) fn put_off(error: &StoreError, through: u64) -> Applied {
+    let put_off = PutOff { code: error.code(), after: AGAIN_AFTER, reason: said(error) };
+    Applied { through, verdicts: Vec::new(), put_off: Some(put_off) }
 }
 
 /// What a client is told. What exactly is wrong here is none of its business.

@@ -73,6 +73,7 @@ impl OpenError {
                 let directory = directory(&path);
                 Self::NoDirectory(path, directory)
             }
+            io::ErrorKind::IsADirectory => Self::NotAStore(path, "a directory"),
             _ => Self::Failed(path, error.to_string()),
         }
     }
@@ -129,7 +130,7 @@ fn make(path: &Path) -> Result<(), OpenError> {
 
 /// Refuses a file that cannot be written to: SQLite would open it for reading. It is asked for and not tried, since whoever closes a file gives up all locks that
 /// this process has on it (fcntl(2)), those of another store's connection, too.
-fn writable(path: &Path) -> Result<(), OpenError> {
+pub(super) fn writable(path: &Path) -> Result<(), OpenError> {
     access(path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|error| OpenError::of_io(path, &error.into()))
 }
 

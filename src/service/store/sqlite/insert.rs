@@ -30,8 +30,8 @@ pub(super) struct Insert<'c> {
     many: Statement<'c>,
     /// One row, whose key is said.
     first: Statement<'c>,
-    /// Gives the highest key that was ever used, where there is no message.
-    empty: Statement<'c>,
+    /// Gives the highest key that was ever deleted, where there is no higher.
+    deleted: Statement<'c>,
     /// The key of the next row, where it must be said.
     next: Option<i64>,
 }
@@ -59,19 +59,19 @@ impl<'c> Insert<'c> {
             first: connection.prepare(
                 "INSERT INTO messages (at, source, port, session, number, body, origin, id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
-            empty: connection
-                .prepare("SELECT CASE WHEN EXISTS (SELECT 1 FROM messages) THEN NULL ELSE through END FROM pruned")?,
+            deleted: connection
+                .prepare("SELECT CASE WHEN (SELECT max(id) FROM messages) >= through THEN NULL ELSE through END FROM pruned")?,
             next: None,
         })
     }
 
-    /// To be called in every transaction before the first message. SQLite gives a row the key after the highest there is; where all were deleted that would
-    /// begin anew, and who follows what comes would miss it.
+    /// To be called in every transaction before the first message. SQLite gives a row the key after the highest there is; where the last were deleted that would
+    /// come again, and who follows what comes would miss it.
     pub(super) fn begin(&mut self) -> Result<()> {
         // The bodies that were bound last may be large.
         self.one.clear_bindings();
         self.many.clear_bindings();
-        let through: Option<i64> = self.empty.query_row([], |row| row.get(0))?;
+        let through: Option<i64> = self.deleted.query_row([], |row| row.get(0))?;
         self.next = through.filter(|through| *through > 0).map(|through| through + 1);
         Ok(())
     }

@@ -4,8 +4,10 @@
 //! in `writer`.
 
 mod apply;
+mod archive;
 mod file;
 mod insert;
+mod prune;
 mod queue;
 mod schema;
 mod sources;
@@ -24,7 +26,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 
+pub use archive::{Archive, ArchiveError, Selection, Stored};
 pub use file::{OpenError, files};
+pub use prune::{PruneError, Pruned, prune};
 pub use queue::MAX_QUEUED;
 pub use writer::{MAX_BATCH, MAX_BATCH_BYTES};
 

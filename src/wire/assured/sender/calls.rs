@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::wire::assured::{ClientFrame, Code, Level, Run, ServerFrame, SessionId};
+use crate::wire::assured::{ClientFrame, Code, Level, Run, SessionId};
 
 /// Settings of a sender.
 #[derive(Clone, Debug)]
@@ -32,9 +32,9 @@ pub struct Start {
     pub checksum: Option<u32>,
 }
 
-/// What a sender is told.
+/// What a sender is told; `F` is what it is told by: frames, or [packets](super::datagram::ServerPacket).
 #[derive(Debug)]
-pub enum Input<'a> {
+pub enum Input<F> {
     /// Messages were accepted: they are in the spool, durably, or there is none. The first has the number that [`Sender::wants`] said.
     Accepted(Run),
     /// There will be no more.
@@ -44,7 +44,7 @@ pub enum Input<'a> {
     /// There is none to be had now.
     NotConnected(String),
     /// A frame has come.
-    Frame(ServerFrame<'a>),
+    Frame(F),
     /// What has come is no frame.
     Broken(String),
     /// The connection has ended.
@@ -53,16 +53,16 @@ pub enum Input<'a> {
     Checksum(Option<u32>),
 }
 
-/// What a sender wants done, in this order.
+/// What a sender wants done, in this order; `F` is what it says: frames, or [packets](super::datagram::ClientPacket).
 #[derive(Debug)]
-pub enum Output<'a> {
+pub enum Output<'a, F = ClientFrame<'a>> {
     /// Connect: to another server than the last if there is one, where that is said.
     Connect {
         /// Whether another server may be better.
         elsewhere: bool,
     },
     /// Send a frame. Ask for the next only once there is room for it.
-    Send(ClientFrame<'a>),
+    Send(F),
     /// Drop the connection.
     Disconnect,
     /// Say what the checksum of a message is that the sender does not hold.

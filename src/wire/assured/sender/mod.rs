@@ -17,7 +17,7 @@ pub use calls::{Input, Output, SenderConfig, Start, StopReason, Tally};
 use held::Held;
 use pauses::Pauses;
 
-use super::{ClientFrame, Code, Level, Open, WINDOW_BYTES};
+use super::{ClientFrame, Code, Level, Open, ServerFrame, WINDOW_BYTES};
 
 /// The client's side of a session.
 ///
@@ -162,7 +162,7 @@ impl Sender {
     }
 
     /// Takes what has come.
-    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+    pub fn handle(&mut self, input: Input<ServerFrame<'_>>, now: Instant) {
         if self.link == Link::Over {
             return;
         }

@@ -1,0 +1,164 @@
+//! The arguments of `messages`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Subcommand};
+use jiff::civil;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+
+use super::{examples_and_statuses, value};
+
+const EXAMPLES: [(&str, &str); 6] = [
+    ("wilco messages store.db", "shows all that was stored"),
+    ("wilco messages store.db -n 20 --follow", "the last 20, and what comes from now on"),
+    ("wilco messages store.db --since 10m --from 10.0.0.7", "what one client has sent of late"),
+    ("wilco messages store.db --search error --json", "what is about errors, for a program"),
+    ("wilco messages store.db --raw > messages.txt", "the messages alone, a line each"),
+    ("wilco messages prune store.db --before 90d", "deletes what is older than 90 days"),
+];
+
+/// What can be said of a time, in the help of what takes one.
+const TIMES: &str = "10m, 2h, 7d ago, or a local time such as 2026-11-21, 2026-11-21T10:00, or one with its offset";
+
+/// Look at what a server has stored, also while it is running, or delete what is old.
+///
+/// Each message has a line: its place in the store, when it was stored, who sent it, its session and number there, and the message. What a terminal
+/// would obey is shown as \x1b, and what is too long for it is cut. With neither --follow nor -n all are shown, the oldest first.
+#[derive(Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    subcommand_value_name = "COMMAND",
+    after_long_help = examples_and_statuses(&EXAMPLES)
+)]
+pub(in crate::app) struct MessagesArgs {
+    #[command(subcommand)]
+    pub(in crate::app) command: Option<MessagesCommand>,
+    #[command(flatten)]
+    pub(in crate::app) show: ShowArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::app) enum MessagesCommand {
+    Prune(PruneArgs),
+}
+
+#[derive(Args, Debug)]
+pub(in crate::app) struct ShowArgs {
+    /// The file that a server was given as its store (one whose name is that of a command as ./prune)
+    // Where there is none there is a command.
+    #[arg(required = true)]
+    pub(in crate::app) store: Option<PathBuf>,
+    /// Only the last N; with --follow it is 10, unless --since says otherwise
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(in crate::app) last: Option<usize>,
+    /// Go on with what is stored from now on, until interrupted
+    #[arg(short, long)]
+    pub(in crate::app) follow: bool,
+    #[arg(long, value_name = "AGE|TIME", help = format!("Only what was stored since then: {TIMES}"))]
+    pub(in crate::app) since: Option<Age>,
+    /// Only from clients whose address, name or session begins with TEXT
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::app) from: Option<String>,
+    /// Only messages with TEXT in them
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::app) search: Option<String>,
+    /// Print JSON: one object a line
+    #[arg(long)]
+    pub(in crate::app) json: bool,
+    /// Print the messages alone, each with a newline behind it: as they are, unless to a terminal
+    #[arg(long, conflicts_with = "json")]
+    pub(in crate::app) raw: bool,
+}
+
+/// Delete messages that were stored before a time, also while a server is running.
+///
+/// How far each session is stays: what is sent again is not stored again. The room is given back to the disk.
+#[derive(Args, Debug)]
+pub(in crate::app) struct PruneArgs {
+    /// The file that a server was given as its store
+    pub(in crate::app) store: PathBuf,
+    #[arg(long, value_name = "AGE|TIME", help = format!("Delete what was stored before then: {TIMES}"))]
+    pub(in crate::app) before: Age,
+}
+
+/// A moment: so long ago, or a time of day where this is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::app) enum Age {
+    Ago(Duration),
+    At(SystemTime),
+}
+
+impl Age {
+    /// The moment, counted from now.
+    pub(in crate::app) fn moment(self, now: SystemTime) -> SystemTime {
+        match self {
+            Self::Ago(age) => now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
+            Self::At(time) => time,
+        }
+    }
+}
+
+impl FromStr for Age {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        age(text).map(Self::Ago).or_else(|| time(text).map(Self::At)).ok_or_else(|| {
+            format!(
+                "`{text}` is no time: write how long ago, such as 10m, 2h or 7d, or a time such as 2026-11-21T10:00"
+            )
+        })
+    }
+}
+
+/// `7d`, `2w`, and the shorter ones that every other time may be.
+fn age(text: &str) -> Option<Duration> {
+    const DAY: u64 = 24 * 60 * 60;
+    let days = |suffix, days: u64| {
+        let count: u64 = text.strip_suffix(suffix)?.parse().ok()?;
+        Some(Duration::from_secs(count.checked_mul(days * DAY)?))
+    };
+    // Without a unit it might be a year.
+    let has_unit = text.ends_with(|last: char| last.is_ascii_alphabetic());
+    days('d', 1).or_else(|| days('w', 7)).or_else(|| has_unit.then(|| value::time(text).ok())?)
+}
+
+fn time(text: &str) -> Option<SystemTime> {
+    if let Ok(time) = text.parse::<Zoned>() {
+        return Some(time.timestamp().into());
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time.into());
+    }
+    let local: civil::DateTime = text.parse().ok()?;
+    Some(local.to_zoned(TimeZone::system()).ok()?.timestamp().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_an_age_or_a_time() {
+        let ago = |seconds| Ok(Age::Ago(Duration::from_secs(seconds)));
+        for (text, seconds) in [("10m", 600), ("2h", 7200), ("30s", 30), ("7d", 604_800), ("2w", 1_209_600)] {
+            assert_eq!(text.parse(), ago(seconds), "{text}");
+        }
+        let at = |seconds| Ok(Age::At(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
+        for text in ["2026-11-21T12:34:56Z", "2026-11-21 13:34:56+01:00", "2026-11-21T12:34:56+00:00[UTC]"] {
+            assert_eq!(text.parse(), at(1_795_264_496), "{text}");
+        }
+        let local = |text: &str| {
+            let local: civil::DateTime = text.parse().expect("a time");
+            Ok(Age::At(local.to_zoned(TimeZone::system()).expect("a time").timestamp().into()))
+        };
+        assert_eq!("2026-11-21".parse(), local("2026-11-21T00:00:00"));
+        assert_eq!("2026-11-21T10:00".parse(), local("2026-11-21T10:00:00"));
+        for text in ["", "yesterday", "2026", "10", "d", "-3d", "2026-13-01", "99999999999999999999d"] {
+            assert!(text.parse::<Age>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `messages`: what a server has stored, as a table, as JSON or as it is; and the deleting of what is old.
+
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+
+use crate::net::Error;
+use crate::service::store::sqlite::{self, Archive, OpenError, PruneError, Selection, Stored};
+
+use super::args::{MessagesArgs, MessagesCommand, PruneArgs, ShowArgs};
+use super::json::Object;
+use super::report::Verbosity;
+use super::{Exit, report, screen};
+
+use table::Table;
+
+/// How many of the last messages are shown before those that are followed, as tail(1) does it.
+const FOLLOWED: usize = 10;
+
+/// How often it is looked whether something was stored.
+const POLL: Duration = Duration::from_millis(100);
+
+pub(super) fn run(args: MessagesArgs) -> anyhow::Result<Exit> {
+    report::start(Verbosity::default(), false);
+    match (args.command, &args.show.store) {
+        (Some(MessagesCommand::Prune(prune)), _) => pruned(&prune),
+        (None, Some(store)) => match show(store, &args.show) {
+            // A reader that has gone has seen enough.
+            Err(error) if is_broken_pipe(&error) => Ok(Exit::Done),
+            shown => shown,
+        },
+        (None, None) => Err(Error::usage("the file of a store is missing").into()),
+    }
+}
+
+/// How messages are shown.
+enum Form {
+    Table(Table),
+    Json,
+    Raw,
+}
+
+fn show(path: &Path, args: &ShowArgs) -> anyhow::Result<Exit> {
+    let archive = Archive::open(path).map_err(described)?;
+    let since = args.since.map(|since| since.moment(SystemTime::now()));
+    let selection = Selection { since, from: args.from.clone(), search: args.search.clone() };
+    let mut form = match (args.json, args.raw) {
+        (true, _) => Form::Json,
+        (_, true) => Form::Raw,
+        _ => Form::Table(Table::new()),
+    };
+    let last = args.last.or_else(|| (args.follow && args.since.is_none()).then_some(FOLLOWED));
+    let mut after = last.map_or(Ok(0), |last| archive.before_last(last, &selection))?;
+    let mut version = archive.version()?;
+    loop {
+        let through = archive.last()?;
+        loop {
+            let page = archive.next(after, through, &selection)?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            form.print(&page)?;
+        }
+        if !args.follow {
+            return Ok(Exit::Done);
+        }
+        after = after.max(through);
+        while version == archive.version()? {
+            thread::sleep(POLL);
+        }
+        version = archive.version()?;
+    }
+}
+
+impl Form {
+    fn print(&mut self, messages: &[Stored]) -> io::Result<()> {
+        let terminal = io::stdout().is_terminal();
+        let mut bytes = Vec::new();
+        match self {
+            Self::Table(table) => table.write(messages, terminal, &mut bytes),
+            Self::Json => messages.iter().for_each(|message| bytes.extend_from_slice(json(message).line().as_bytes())),
+            Self::Raw => {
+                for message in messages {
+                    match terminal {
+                        true => screen::escaped(&message.body, &mut bytes),
+                        false => bytes.extend_from_slice(&message.body),
+                    }
+                    bytes.push(b'\n');
+                }
+            }
+        }
+        let mut output = io::stdout().lock();
+        output.write_all(&bytes)?;
+        output.flush()
+    }
+}
+
+fn json(message: &Stored) -> Object {
+    Object::default()
+        .with("id", message.id)
+        .with("time", Timestamp::from_millisecond(message.at).unwrap_or_default().to_string())
+        .with("peer", message.peer.as_str())
+        .maybe("name", message.name.as_deref())
+        .maybe("user", message.user)
+        .maybe("session", message.session.as_deref())
+        .with("number", message.number)
+        .maybe("origin", message.origin.as_deref())
+        .bytes(&message.body)
+}
+
+fn pruned(args: &PruneArgs) -> anyhow::Result<Exit> {
+    let before = args.before.moment(SystemTime::now());
+    let pruned = sqlite::prune(&args.store, before).map_err(|error| match error {
+        PruneError::Open(error) => described(error),
+        PruneError::Archive(error) => error.into(),
+    })?;
+    let messages = if pruned.messages == 1 { "message" } else { "messages" };
+    screen::print(&format!("{} {messages} deleted, {} bytes freed\n", pruned.messages, pruned.bytes))?;
+    Ok(Exit::Done)
+}
+
+/// A file that is none of ours is a mistake of who has typed it.
+fn described(error: OpenError) -> anyhow::Error {
+    match error.is_usage() {
+        true => Error::usage(error.to_string()).into(),
+        false => error.into(),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

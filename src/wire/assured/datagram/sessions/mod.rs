@@ -1,0 +1,380 @@
+//! `Sessions`: all sessions that come to a server by datagrams, and whose packets are whose.
+//!
+//! Apart from the single session: here is what a source must show before it is believed, and how many may be served at once.
+
+mod calls;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use calls::{Input, Opening, Output, SessionsConfig};
+
+use super::broken::{Rule, is_broken};
+use super::{
+    COOKIE_SLOT, ClientPacket, Cookie, DatagramReceiver, Malformed, OPEN_LENGTH, ReceiverOutput, Secret, ServerPacket,
+    WINDOW,
+};
+use crate::wire::assured::{Again, Code, Open, SessionId};
+
+/// All sessions that come to a server by datagrams.
+///
+/// [`handle`](Self::handle) it whatever comes, and after that call [`poll`](Self::poll) until it says to wait. Handle all datagrams of a burst first: what follows each other is then
+/// applied at once.
+#[derive(Debug)]
+pub struct Sessions<S> {
+    config: Arc<SessionsConfig>,
+    secret: Secret,
+    /// When slot 0 of the cookies began. With another secret others count for nothing, so no clock of the wall is needed.
+    began: Instant,
+    sessions: HashMap<SessionId, Entry<S>>,
+    /// The number of the last opening.
+    last: u64,
+    /// How many sessions wait for the store to open them.
+    opening: usize,
+    held_bytes: usize,
+    /// Sessions that have something to be done.
+    touched: VecDeque<SessionId>,
+    outputs: VecDeque<Output<S>>,
+    swept: Instant,
+    drains: bool,
+}
+
+#[derive(Debug)]
+struct Entry<S> {
+    opening: Opening,
+    from: S,
+    receiver: DatagramReceiver,
+    heard: Instant,
+    touched: bool,
+}
+
+impl<S: Clone + Eq> Sessions<S> {
+    /// How long a full table of sessions is not looked through again for some that are idle.
+    const SWEEP: Duration = Duration::from_secs(1);
+
+    /// Where a full server sends a client back for.
+    const LATER: Duration = Duration::from_secs(5);
+
+    /// No sessions yet. The secret must be random, and known to nobody else.
+    pub fn new(config: SessionsConfig, secret: Secret, now: Instant) -> Self {
+        let config = SessionsConfig { window: config.window.min(WINDOW), ..config };
+        Self {
+            config: Arc::new(config),
+            secret,
+            began: now,
+            sessions: HashMap::new(),
+            last: 0,
+            opening: 0,
+            held_bytes: 0,
+            touched: VecDeque::new(),
+            outputs: VecDeque::new(),
+            swept: now,
+            drains: false,
+        }
+    }
+
+    /// Takes a datagram that has come.
+    ///
+    /// # Errors
+    /// It is no packet of the protocol, and is not answered.
+    pub fn datagram(&mut self, from: S, source: &[u8], datagram: &[u8], now: Instant) -> Result<(), Malformed> {
+        let packet = ClientPacket::parse(datagram)?;
+        self.handle(Input::Packet { from, source, packet, length: datagram.len() }, now);
+        Ok(())
+    }
+
+    /// Takes what has come.
+    pub fn handle(&mut self, input: Input<'_, S>, now: Instant) {
+        match input {
+            Input::Packet { from, source, packet: ClientPacket::Open { open, attempt, cookie }, length } => {
+                // A shorter one might have to be answered by more than it has.
+                if length >= OPEN_LENGTH {
+                    self.open(&Asker { from, source, length }, open, attempt, cookie, now);
+                }
+            }
+            Input::Packet { from, source, packet, length } => self.packet(&Asker { from, source, length }, packet, now),
+            Input::Opened(session, opening, opened) => {
+                let waits = |receiver: &DatagramReceiver| receiver.is_opening();
+                if self.of(&session, opening).is_some_and(|entry| waits(&entry.receiver)) {
+                    self.opening -= 1;
+                    self.with(&session, |receiver| receiver.opened(opened));
+                }
+            }
+            Input::Applied(session, opening, applied) => {
+                if self.of(&session, opening).is_some() {
+                    self.with(&session, |receiver| receiver.applied(applied, now));
+                }
+            }
+            Input::TakenOver(session, opening) => {
+                if self.of(&session, opening).is_some() {
+                    // The client is not told: what it sends next is answered as if the session had never been open.
+                    self.remove(&session);
+                }
+            }
+            Input::Drain => {
+                self.drains = true;
+                self.sessions.values_mut().for_each(|entry| entry.receiver.drain());
+            }
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll(&mut self, now: Instant) -> Output<S> {
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return output;
+            }
+            match self.touched.pop_front() {
+                Some(session) => self.tend(&session),
+                None => break,
+            }
+        }
+        if self.swept + self.sweeps() <= now {
+            self.sweep(now);
+            if let Some(output) = self.outputs.pop_front() {
+                return output;
+            }
+        }
+        Output::Wait((!self.sessions.is_empty()).then(|| self.swept + self.sweeps()))
+    }
+
+    /// How many sessions are in memory.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether none is in memory.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// How many bytes of messages are waiting, with what they take beside.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Whether all that has come was applied, so that a server that [drains](Input::Drain) may end.
+    pub fn is_quiet(&self) -> bool {
+        self.outputs.is_empty()
+            && self.touched.is_empty()
+            && self.sessions.values().all(|entry| entry.receiver.is_quiet())
+    }
+
+    fn open(
+        &mut self,
+        asker: &Asker<'_, S>,
+        open: Open<'_>,
+        attempt: Option<u64>,
+        cookie: Option<Cookie>,
+        now: Instant,
+    ) {
+        let slot = self.slot(now);
+        let proved = cookie.is_some_and(|cookie| self.secret.proves(cookie, asker.source, &open.session, slot, 0));
+        if !proved && !is_broken(Rule::ProveSource) {
+            return self.challenge(asker, &open.session, attempt, now);
+        }
+        if let Some(entry) = self.sessions.get_mut(&open.session)
+            && entry.from == asker.from
+            && entry.receiver.is_same(attempt)
+        {
+            entry.heard = now;
+            let number = Self::cookie_number(entry.opening);
+            let cookie = self.secret.cookie(asker.source, &open.session, slot, number);
+            return self.with(&open.session, |receiver| receiver.opened_again(cookie));
+        }
+        if self.drains {
+            return self.turn_away(
+                asker,
+                &open.session,
+                attempt,
+                Code::OVERLOADED,
+                Duration::ZERO,
+                "the server is about to end",
+            );
+        }
+        // One that was open before is left to its new opening.
+        self.remove(&open.session);
+        if self.sessions.len() >= self.config.sessions && self.swept + Self::SWEEP <= now {
+            self.sweep(now);
+        }
+        if self.sessions.len() >= self.config.sessions || self.opening >= self.config.opening {
+            return self.turn_away(
+                asker,
+                &open.session,
+                attempt,
+                Code::TOO_MANY,
+                Self::LATER,
+                "there are too many sessions",
+            );
+        }
+        self.last += 1;
+        self.opening += 1;
+        let opening = Opening(self.last);
+        let cookie = self.secret.cookie(asker.source, &open.session, slot, Self::cookie_number(opening));
+        let receiver = DatagramReceiver::new(Arc::clone(&self.config), &open, attempt, cookie);
+        let from = asker.from.clone();
+        self.sessions
+            .insert(open.session.clone(), Entry { opening, from: from.clone(), receiver, heard: now, touched: false });
+        self.outputs.push_back(Output::Open { opening, open: owned(open), from });
+    }
+
+    /// Takes what belongs to an open session.
+    fn packet(&mut self, asker: &Asker<'_, S>, packet: ClientPacket<'_>, now: Instant) {
+        let (ClientPacket::Message { session, cookie, .. }
+        | ClientPacket::TooLarge { session, cookie, .. }
+        | ClientPacket::Noted { session, cookie, .. }
+        | ClientPacket::Bye { session, cookie }) = &packet
+        else {
+            return;
+        };
+        let (session, cookie, slot) = (session.clone(), *cookie, self.slot(now));
+        let is_owner = |entry: &Entry<S>| {
+            let opening = Self::cookie_number(entry.opening);
+            is_broken(Rule::ProveSource)
+                || (entry.from == asker.from && self.secret.proves(cookie, asker.source, &session, slot, opening))
+        };
+        if !self.sessions.get(&session).is_some_and(is_owner) {
+            if !matches!(packet, ClientPacket::Bye { .. }) {
+                self.challenge(asker, &session, None, now);
+            }
+            return;
+        }
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.heard = now;
+        }
+        let room = self.config.held_bytes_in_all.saturating_sub(self.held_bytes);
+        match packet {
+            ClientPacket::Message { number, origin, body, .. } => {
+                self.with(&session, |receiver| receiver.message(number, Ok(body), origin, room, now));
+            }
+            ClientPacket::TooLarge { number, length, .. } => {
+                self.with(&session, |receiver| receiver.message(number, Err(length), None, room, now));
+            }
+            ClientPacket::Noted { through, .. } => self.with(&session, |receiver| receiver.noted(through)),
+            ClientPacket::Bye { .. } => {
+                if self.sessions.get(&session).is_some_and(|entry| entry.receiver.is_quiet()) {
+                    self.remove(&session);
+                }
+            }
+            ClientPacket::Open { .. } => {}
+        }
+    }
+
+    /// Does what a session wants done.
+    fn tend(&mut self, session: &SessionId) {
+        let Some(entry) = self.sessions.get_mut(session) else { return };
+        entry.touched = false;
+        let opening = entry.opening;
+        loop {
+            let before = entry.receiver.held_bytes();
+            let output = entry.receiver.poll();
+            self.held_bytes -= before - entry.receiver.held_bytes();
+            match output {
+                ReceiverOutput::Apply(run) => {
+                    self.outputs.push_back(Output::Apply { session: session.clone(), opening, run });
+                }
+                ReceiverOutput::Note(through) => {
+                    self.outputs.push_back(Output::Note { session: session.clone(), opening, through });
+                }
+                ReceiverOutput::Send(packet) => {
+                    let mut datagram = Vec::new();
+                    // The source is proved; but only the opening is sure to be as long as this.
+                    packet.encode_within(OPEN_LENGTH, &mut datagram);
+                    self.outputs.push_back(Output::Send { to: entry.from.clone(), datagram });
+                }
+                ReceiverOutput::Close => return self.remove(session),
+                ReceiverOutput::Wait => return,
+            }
+        }
+    }
+
+    /// Tells a session something, and notes that it is to be tended.
+    fn with(&mut self, session: &SessionId, tell: impl FnOnce(&mut DatagramReceiver)) {
+        if let Some(entry) = self.sessions.get_mut(session) {
+            let before = entry.receiver.held_bytes();
+            tell(&mut entry.receiver);
+            self.held_bytes = self.held_bytes - before + entry.receiver.held_bytes();
+            if !mem::replace(&mut entry.touched, true) {
+                self.touched.push_back(session.clone());
+            }
+        }
+    }
+
+    fn of(&self, session: &SessionId, opening: Opening) -> Option<&Entry<S>> {
+        self.sessions.get(session).filter(|entry| entry.opening == opening)
+    }
+
+    fn remove(&mut self, session: &SessionId) {
+        if let Some(entry) = self.sessions.remove(session) {
+            self.held_bytes -= entry.receiver.held_bytes();
+            self.opening -= usize::from(entry.receiver.is_opening());
+            self.outputs.push_back(Output::Close { session: session.clone(), opening: entry.opening });
+        }
+    }
+
+    /// Drops the sessions that have been silent for too long and for which nothing is under way.
+    fn sweep(&mut self, now: Instant) {
+        self.swept = now;
+        let idle = |entry: &Entry<S>| entry.heard + self.config.idle <= now && entry.receiver.is_quiet();
+        let gone: Vec<_> =
+            self.sessions.iter().filter(|(_, entry)| idle(entry)).map(|(session, _)| session.clone()).collect();
+        gone.iter().for_each(|session| self.remove(session));
+    }
+
+    fn sweeps(&self) -> Duration {
+        self.config.idle.max(Self::SWEEP)
+    }
+
+    /// Answers with a cookie, for which nothing is kept.
+    fn challenge(&mut self, asker: &Asker<'_, S>, session: &SessionId, attempt: Option<u64>, now: Instant) {
+        let cookie = self.secret.cookie(asker.source, session, self.slot(now), 0);
+        let (session, window, max_body) = (session.clone(), self.config.window, self.config.max_body);
+        self.answer(asker, &ServerPacket::Challenge { session, cookie, attempt, window, max_body });
+    }
+
+    fn turn_away(
+        &mut self,
+        asker: &Asker<'_, S>,
+        session: &SessionId,
+        attempt: Option<u64>,
+        code: Code,
+        after: Duration,
+        reason: &str,
+    ) {
+        let (session, again) = (session.clone(), Again::After(after));
+        self.answer(asker, &ServerPacket::Error { session, attempt, code, again, reason: reason.into() });
+    }
+
+    /// Answers to whoever says to be the source, with no more than came from there.
+    fn answer(&mut self, asker: &Asker<'_, S>, packet: &ServerPacket<'_>) {
+        let mut datagram = Vec::new();
+        if packet.encode_within(asker.length, &mut datagram) {
+            self.outputs.push_back(Output::Send { to: asker.from.clone(), datagram });
+        }
+    }
+
+    fn slot(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.began).as_secs() / COOKIE_SLOT.as_secs()
+    }
+
+    fn cookie_number(opening: Opening) -> u64 {
+        if is_broken(Rule::CookieOfOpening) { 0 } else { opening.0 }
+    }
+}
+
+/// Who has sent a packet.
+struct Asker<'a, S> {
+    from: S,
+    source: &'a [u8],
+    length: usize,
+}
+
+fn owned(open: Open<'_>) -> Open<'static> {
+    let Open { session, first, next, level, replies, token, name } = open;
+    let own = |text: Option<std::borrow::Cow<'_, str>>| text.map(|text| text.into_owned().into());
+    Open { session, first, next, level, replies, token: own(token), name: own(name) }
+}

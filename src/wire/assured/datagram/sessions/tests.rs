@@ -1,0 +1,166 @@
+//! Sessions, and what comes to them from those who are believed and those who are not.
+//!
+//! Apart from the sessions, for length.
+
+use super::super::SESSION_IDLE;
+use super::*;
+use crate::wire::assured::{Applied, Progress};
+
+const SID: &str = "0123456789abcdef";
+
+fn sessions(config: SessionsConfig, now: Instant) -> Sessions<u8> {
+    Sessions::new(config, Secret::new([1; 32]), now)
+}
+
+fn outputs(sessions: &mut Sessions<u8>, now: Instant) -> Vec<Output<u8>> {
+    std::iter::from_fn(|| Some(sessions.poll(now)).filter(|output| !matches!(output, Output::Wait(_)))).collect()
+}
+
+/// What is answered to a datagram from source 1; nothing else may be done.
+fn answer(sessions: &mut Sessions<u8>, datagram: &str, now: Instant) -> Option<String> {
+    sessions.datagram(1, b"1", datagram.as_bytes(), now).expect("a packet");
+    match <[Output<u8>; 1]>::try_from(outputs(sessions, now)) {
+        Ok([Output::Send { datagram, .. }]) => Some(String::from_utf8(datagram).expect("text")),
+        Ok([other]) => panic!("{other:?}"),
+        Err(outputs) => {
+            assert!(outputs.is_empty(), "{outputs:?}");
+            None
+        }
+    }
+}
+
+/// Opens a session from source 1, and says what the messages are to be sent with.
+fn open(sessions: &mut Sessions<u8>, sid: &str, more: &str, now: Instant) -> (Opening, String) {
+    let fill = ".".repeat(OPEN_LENGTH);
+    let challenge = answer(sessions, &format!("WILCO/1 O {sid} 1 9 pad={fill}"), now).expect("a cookie");
+    let cookie = challenge.split(' ').nth(3).expect("a cookie");
+    let packet = format!("WILCO/1 O {sid} 1 9 cookie={cookie}{more} pad={fill}");
+    sessions.datagram(1, b"1", packet.as_bytes(), now).expect("a packet");
+    let opening = outputs(sessions, now).into_iter().find_map(|output| match output {
+        Output::Open { opening, .. } => Some(opening),
+        _ => None,
+    });
+    let opening = opening.expect("it is opened");
+    sessions.handle(Input::Opened(sid.parse().expect("a session"), opening, Ok(Progress::default())), now);
+    let granted = outputs(sessions, now).into_iter().find_map(|output| match output {
+        Output::Send { datagram, .. } => String::from_utf8(datagram).ok(),
+        _ => None,
+    });
+    let granted = granted.expect("it is granted");
+    assert!(granted.contains(" 0 00000000 64 1200 ") && granted.ends_with(" ack=store srv=wilco"), "{granted}");
+    (opening, granted.split(' ').nth(3).expect("a cookie").to_owned())
+}
+
+#[test]
+fn an_opening_costs_nothing_and_is_not_answered_by_more() {
+    let now = Instant::now();
+    let mut sessions = sessions(SessionsConfig::default(), now);
+    for sid in [SID, &"z".repeat(64)] {
+        for (length, answered) in [(0, false), (OPEN_LENGTH - 1, false), (OPEN_LENGTH, true), (1000, true)] {
+            let mut packet =
+                format!("WILCO/1 O {sid} 9223372036854775807 9223372036854775807 try=9223372036854775807 pad=");
+            packet.extend(std::iter::repeat_n('.', length.saturating_sub(packet.len())));
+            let answer = answer(&mut sessions, &packet, now);
+            assert_eq!(answer.is_some(), answered, "{length}");
+            assert!(answer.is_none_or(|answer| answer.len() <= packet.len()));
+        }
+    }
+    assert_eq!((sessions.len(), sessions.held_bytes()), (0, 0));
+}
+
+#[test]
+fn a_message_that_is_not_believed_is_answered_by_no_more_than_it_has() {
+    let now = Instant::now();
+    let mut sessions = sessions(SessionsConfig::default(), now);
+    for body in 0..100 {
+        let packet = format!("WILCO/1 M {SID} 00112233445566778899aabbccddeeff 1\n{}", "x".repeat(body));
+        let answer = answer(&mut sessions, &packet, now);
+        assert!(answer.as_ref().is_none_or(|answer| answer.len() <= packet.len()), "{packet}: {answer:?}");
+        assert_eq!(answer.is_some(), body >= 9, "{body}");
+    }
+    let bye = format!("WILCO/1 BYE {SID} 00112233445566778899aabbccddeeff x={}", "x".repeat(200));
+    assert_eq!(answer(&mut sessions, &bye, now), None);
+}
+
+#[test]
+fn a_message_needs_the_cookie_the_source_and_the_time() {
+    let now = Instant::now();
+    let mut sessions = sessions(SessionsConfig { idle: 9 * COOKIE_SLOT, ..SessionsConfig::default() }, now);
+    let (opening, cookie) = open(&mut sessions, SID, "", now);
+    let packet = format!("WILCO/1 M {SID} {cookie} 1\n");
+    for (from, source, later, taken) in [
+        (2, b"2", Duration::ZERO, false),
+        (1, b"1", 2 * COOKIE_SLOT, false),
+        (1, b"1", 2 * COOKIE_SLOT - Duration::from_secs(1), true),
+    ] {
+        sessions.datagram(from, source, packet.as_bytes(), now + later).expect("a packet");
+        let outputs = outputs(&mut sessions, now + later);
+        assert_eq!(outputs.iter().any(|output| matches!(output, Output::Apply { .. })), taken, "{from} {later:?}");
+    }
+    // Of what an opening before was told nothing counts.
+    let session: SessionId = SID.parse().expect("a session");
+    let applied = Applied { through: 1, ..Applied::default() };
+    sessions.handle(Input::Applied(session.clone(), Opening(opening.0 + 1), applied.clone()), now);
+    assert!(outputs(&mut sessions, now).is_empty());
+    sessions.handle(Input::Applied(session, opening, applied), now);
+    assert!(
+        matches!(&outputs(&mut sessions, now)[..], [Output::Send { datagram, .. }] if datagram.ends_with(b"A 0123456789abcdef 1"))
+    );
+}
+
+#[test]
+fn sessions_in_memory_are_limited_and_go_when_they_are_silent() {
+    let now = Instant::now();
+    let config = SessionsConfig { sessions: 2, ..SessionsConfig::default() };
+    let mut sessions = sessions(config, now);
+    open(&mut sessions, SID, "", now);
+    open(&mut sessions, &"1".repeat(16), "", now);
+    let sid = "2".repeat(16);
+    let fill = ".".repeat(OPEN_LENGTH);
+    let opening = format!("WILCO/1 O {sid} 1 9 try=5 pad={fill}");
+    let challenge = answer(&mut sessions, &opening, now).expect("a cookie");
+    let cookie = challenge.split(' ').nth(3).expect("a cookie");
+    let opening = format!("WILCO/1 O {sid} 1 9 try=5 cookie={cookie} pad={fill}");
+    let refused = answer(&mut sessions, &opening, now).expect("an answer");
+    assert_eq!(refused, format!("WILCO/1 E {sid} 5 421 5000 there are too many sessions"));
+    let later = now + SESSION_IDLE;
+    sessions.datagram(1, b"1", opening.as_bytes(), later).expect("a packet");
+    assert!(outputs(&mut sessions, later).iter().any(|output| matches!(output, Output::Open { .. })));
+    assert_eq!(sessions.len(), 1);
+}
+
+#[test]
+fn an_opening_that_comes_twice_is_granted_twice_and_asked_about_once() {
+    let now = Instant::now();
+    let mut sessions = sessions(SessionsConfig::default(), now);
+    let (_, cookie) = open(&mut sessions, SID, " try=5", now);
+    let source = Secret::new([1; 32]).cookie(b"1", &SID.parse().expect("a session"), 0, 0);
+    let again = format!("WILCO/1 O {SID} 1 12 cookie={source} try=5 pad={}", ".".repeat(OPEN_LENGTH));
+    let granted = answer(&mut sessions, &again, now).expect("an answer");
+    assert!(granted.contains(&cookie), "{granted}");
+}
+
+#[test]
+fn one_who_goes_or_is_taken_over_leaves_nothing() {
+    let now = Instant::now();
+    let mut sessions = sessions(SessionsConfig::default(), now);
+    let (_, cookie) = open(&mut sessions, SID, "", now);
+    sessions.datagram(1, b"1", format!("WILCO/1 BYE {SID} {cookie}").as_bytes(), now).expect("a packet");
+    assert!(matches!(&outputs(&mut sessions, now)[..], [Output::Close { .. }]) && sessions.is_empty());
+    let (opening, cookie) = open(&mut sessions, SID, "", now);
+    sessions.handle(Input::TakenOver(SID.parse().expect("a session"), opening), now);
+    assert!(matches!(&outputs(&mut sessions, now)[..], [Output::Close { .. }]) && sessions.is_empty());
+    let next = answer(&mut sessions, &format!("WILCO/1 M {SID} {cookie} 1\n{}", "x".repeat(50)), now);
+    assert!(next.is_some_and(|next| next.contains(" - - ")));
+}
+
+#[test]
+fn a_server_that_is_about_to_end_takes_nothing_more() {
+    let now = Instant::now();
+    let mut sessions = sessions(SessionsConfig::default(), now);
+    let (_, cookie) = open(&mut sessions, SID, "", now);
+    sessions.handle(Input::Drain, now);
+    let refused = answer(&mut sessions, &format!("WILCO/1 M {SID} {cookie} 1\n"), now);
+    assert_eq!(refused, Some(format!("WILCO/1 E {SID} - 503 0 the server is about to end")));
+    assert!(sessions.is_quiet());
+}
