@@ -33,6 +33,26 @@
 //! }
 //! ```
 //!
+//! A program that delivers exactly once, over any number of connections and through crashes of its own and of the server's: what [`Assured`] has accepted is in
+//! the spool, a directory, until the server has it on its disk.
+//!
+//! ```no_run
+//! use wilco::Assured;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let servers = ["tcp:cheerios:51717", "tcp:shreddies:51717"];
+//!     let client = Assured::new(servers).spool("outbox").open().await?;
+//!     let receipt = client.send("hello").await?;
+//!     println!("{:?} by {}", receipt.how, receipt.by.unwrap_or_default());
+//!     for receipt in client.send_all(["one", "two", "three"]).await {
+//!         receipt?;
+//!     }
+//!     client.close().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! Below messages is the socket interface itself: [`connect`] gives a [`Stream`], [`connect_packets`] and [`bind`] a
 //! [`PacketSocket`], [`listen`] a [`Listener`]; [`Connector`] and [`ListenConfig`] have the settings; [`Socket`] has the calls one by
 //! one: create, bind, listen, accept, connect, send, receive, options, attributes, shutdown. [`net::lookup`] asks for hosts,

@@ -6,6 +6,7 @@ mod harness;
 
 mod access;
 mod assured_client;
+mod assured_library;
 mod assured_server;
 mod chat;
 mod daemon;

@@ -189,6 +189,21 @@ fn a_refusal_is_5() {
 }
 
 #[test]
+fn a_lost_session_is_6() {
+    let (listener, port) = listener();
+    let peer = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("accept the client");
+        let mut lines = BufReader::new(stream.try_clone().expect("a second handle on the connection")).lines();
+        lines.next().expect("an opening").expect("read a line");
+        stream.write_all(b"E 410 never who are you\n").expect("answer");
+        while lines.next().is_some_and(|line| line.is_ok()) {}
+    });
+    let done = client(&["--assured", "127.0.0.1", &port, "-m", "hello"]);
+    peer.join().expect("the peer did its part");
+    expect_error(&done, 6, &["session", "who are you"]);
+}
+
+#[test]
 fn a_broken_pipe_is_quiet() {
     let server = Launch::server(["0", "-k"]).start();
     let script = r#"for i in {1..50000}; do echo "$i"; done | "$0" localhost "$1" | head -n 1"#;

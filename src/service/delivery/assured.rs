@@ -22,13 +22,22 @@ const QUEUE: usize = 64;
 
 /// How an assured client is made: where the servers are, and where messages are kept.
 ///
-/// ```no_run
-/// # async fn example() -> wilco::Result<()> {
-/// let client = wilco::Assured::new(["tcp:cheerios:51717"]).spool("outbox").open().await?;
+/// ```
+/// # use std::sync::Arc;
+/// # use wilco::service::store::MemoryStore;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let listener = wilco::listen("tcp4:127.0.0.1:0").await?;
+/// # let server = listener.names().remove(0);
+/// # let store = Arc::new(MemoryStore::default());
+/// # tokio::spawn(wilco::Server::storing(store, Default::default()).serve(vec![listener], std::future::pending()));
+/// # let directory = tempfile::tempdir()?;
+/// # let outbox = directory.path().join("outbox");
+/// let client = wilco::Assured::new([server]).spool(outbox).open().await?;
 /// let receipt = client.send("hello").await?;
-/// println!("{:?} by {:?}", receipt.how, receipt.by);
-/// client.close().await
-/// # }
+/// assert_eq!(receipt.by.as_deref(), Some("wilco"));
+/// client.close().await?;
+/// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Assured {

@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::wire::assured::{Run, SessionId, checksum};
 
@@ -16,8 +15,6 @@ pub(super) struct Held {
     checksum: Option<u32>,
     runs: VecDeque<Run>,
     bytes: u64,
-    /// Which run was asked for last: the next message is mostly there, or in the one behind it.
-    last: AtomicUsize,
 }
 
 impl Held {
@@ -25,7 +22,7 @@ impl Held {
     const OVERHEAD: usize = size_of::<crate::wire::Span>();
 
     pub(super) fn new(first: u64, checksum: Option<u32>) -> Self {
-        Self { first, checksum, runs: VecDeque::new(), bytes: 0, last: AtomicUsize::new(0) }
+        Self { first, checksum, runs: VecDeque::new(), bytes: 0 }
     }
 
     /// The number after the last that is held.
@@ -60,8 +57,6 @@ impl Held {
         let settled = self.runs.partition_point(|run| run.last() <= through);
         self.bytes -= self.runs.drain(..settled).map(|run| Self::counts(&run)).sum::<u64>();
         self.first = through + 1;
-        let last = self.last.get_mut();
-        *last = last.saturating_sub(settled);
     }
 
     /// How many bytes the messages of these numbers have, those that are held.
@@ -93,11 +88,7 @@ impl Held {
         if number < self.first {
             return None;
         }
-        let has = |at: &usize| self.runs.get(*at).is_some_and(|run| run.first <= number && number < run.next());
-        let last = self.last.load(Ordering::Relaxed);
-        let found = [last, last + 1].into_iter().find(has);
-        let at = found.unwrap_or_else(|| self.runs.partition_point(|run| run.next() <= number));
-        self.last.store(at, Ordering::Relaxed);
+        let at = self.runs.partition_point(|run| run.next() <= number);
         self.runs.get(at).filter(|run| run.first <= number)
     }
 
