@@ -12,7 +12,7 @@ use super::link::{Came, Link};
 use super::{Delivery, Flow, News, Told};
 use crate::net::{Addr, Connection, ErrorKind, Socket};
 use crate::service::{Error, Result, Source};
-use crate::wire::assured::Run;
+use crate::wire::assured::{Run, ServerFrame};
 use crate::wire::assured::sender::Input;
 
 /// How often the time is looked at while a connection takes nothing.
@@ -53,7 +53,7 @@ impl Delivery {
         Ok(has_come || self.poll_time(cx))
     }
 
-    fn tell(&mut self, input: Input<'_>) {
+    fn tell(&mut self, input: Input<ServerFrame<'_>>) {
         self.sender.handle(input, super::now());
         self.is_idle = false;
     }
