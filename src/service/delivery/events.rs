@@ -12,8 +12,8 @@ use super::link::{Came, Link};
 use super::{Delivery, Flow, News, Told};
 use crate::net::{Addr, Connection, ErrorKind, Socket};
 use crate::service::{Error, Result, Source};
-use crate::wire::assured::{Run, ServerFrame};
 use crate::wire::assured::sender::Input;
+use crate::wire::assured::{Run, ServerFrame};
 
 /// How often the time is looked at while a connection takes nothing.
 const STALLED: Duration = Duration::from_secs(1);
