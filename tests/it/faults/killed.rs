@@ -25,7 +25,7 @@ fn killed(launch: Launch, point: Option<&Point>) -> Launch {
 }
 
 /// Every point of a server in a run.
-fn server_points(has_store: bool) -> Vec<Point> {
+pub(super) fn server_points(has_store: bool) -> Vec<Point> {
     let pipeline = Pipeline::new();
     if has_store {
         pipeline.make_store();

@@ -6,6 +6,7 @@
 //! By itself a bounded part of each sweep is done, evenly spread, from a seed that is told. `WILCO_FAULTS=all` does all of them (`tests/soak`),
 //! `WILCO_FAULTS_SEED=n` the part that another run has done.
 
+mod disks;
 mod killed;
 mod pipeline;
 mod points;

@@ -48,6 +48,10 @@ impl Pipeline {
         self.directory.path().join(name)
     }
 
+    pub(super) fn address(&self) -> String {
+        self.address.clone()
+    }
+
     pub(super) fn store(&self) -> &Path {
         &self.store
     }
@@ -90,12 +94,25 @@ impl Pipeline {
     /// Feeds messages up to this number to clients, until one has seen them all acknowledged. Gives how many were killed.
     ///
     /// `launch` is asked for each client, from 0.
-    pub(super) fn deliver(&self, through: u64, mut launch: impl FnMut(u32) -> Launch) -> u32 {
+    pub(super) fn deliver(&self, through: u64, launch: impl FnMut(u32) -> Launch) -> u32 {
+        self.deliver_after(through, |done| expect_signal(done, Signal::SIGKILL), launch)
+    }
+
+    /// The same with clients that end in another way than by being killed.
+    pub(super) fn deliver_after(
+        &self,
+        through: u64,
+        expect: impl Fn(&Finished),
+        mut launch: impl FnMut(u32) -> Launch,
+    ) -> u32 {
         let mut acknowledged = 0;
         let began = self.accepted();
         for round in 0.. {
             let accepted = self.accepted();
-            assert!(accepted >= acknowledged, "{acknowledged} were acknowledged, and the spool has accepted {accepted}");
+            assert!(
+                accepted >= acknowledged,
+                "{acknowledged} were acknowledged, and the spool has accepted {accepted}"
+            );
             let mut client = launch(round).start();
             for number in accepted + 1..=through {
                 client.send(body(number) + "\n");
@@ -110,7 +127,7 @@ impl Pipeline {
                 assert_eq!(acknowledged.max(self.accepted()), through, "{}", done.report());
                 return round;
             }
-            expect_signal(&done, Signal::SIGKILL);
+            expect(&done);
         }
         unreachable!("the rounds are not limited");
     }
@@ -248,7 +265,6 @@ impl Drop for Server {
         }
     }
 }
-
 
 fn text_of(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")

@@ -47,10 +47,15 @@ impl Injection {
 
     /// The program, which strace watches from beside it: what is started, signalled and waited for is the program itself.
     pub(super) fn around(&self, launch: Launch) -> Launch {
-        let Injection(text) = self;
-        let calls = text.split(':').next().unwrap_or_default();
-        let (trace, inject) = (format!("trace={calls}"), format!("inject={text}"));
-        launch.through(["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject])
+        let calls = self.0.split(':').next().unwrap_or_default();
+        self.telling(launch, &[calls], Path::new("/dev/null"))
+    }
+
+    /// The same, and these calls are written into a file.
+    pub(super) fn telling(&self, launch: Launch, calls: &[&str], file: &Path) -> Launch {
+        let (trace, inject) = (format!("trace={}", calls.join(",")), format!("inject={}", self.0));
+        let file = file.to_str().expect("a path in UTF-8");
+        launch.through(["strace", "-D", "-f", "-qq", "-o", file, "-e", &trace, "-e", &inject])
     }
 }
 
