@@ -24,6 +24,7 @@ mod server;
 pub mod spool;
 mod stop;
 pub mod store;
+mod teller;
 mod workspace;
 
 pub use access::{Access, AccessRules, Gate};

@@ -69,8 +69,8 @@ fn one_port_takes_lines_and_sessions_and_turns_the_others_away_however_the_bytes
     let mut expected = 0;
     for (round, size) in [1, 2, 3, 7, 64, 100_000].into_iter().enumerate() {
         let sid = format!("{round}123456789abcdef");
-        let answer =
-            format!("WILCO/1 OK acked=0 crc=00000000 win=1024 winb=4194304 max=1048576 idle=60 ack=store srv=alpha\n");
+        let answer = "WILCO/1 OK acked=0 crc=00000000 win=1024 winb=4194304 max=1048576 idle=60 ack=store srv=alpha\n"
+            .to_string();
         let said = talk::exchange(&port, session.replace("0123456789abcdef", &sid).as_bytes(), size);
         let last = said.strip_prefix(&answer).unwrap_or_else(|| panic!("{said:?}"));
         // How many are acknowledged at a time is the store's affair.
@@ -87,7 +87,7 @@ fn one_port_takes_lines_and_sessions_and_turns_the_others_away_however_the_bytes
         assert_eq!(said, b"\x15\x03\x01\x00\x02\x02\x28");
         assert_eq!(stored(directory.path()).len(), expected, "nothing of what was turned away is stored");
     }
-    assert!(server.stderr().contains("the client speaks TLS, and this server does not"), "{}", server.stderr());
+    server.wait_for_stderr("the client speaks TLS, and this server does not");
 }
 
 /// A body as the store's other column shows it.
@@ -106,7 +106,7 @@ fn the_dialogue_of_the_protocols_page_is_what_is_said() {
     let (_server, port, directory) = storing(&[]);
     let sid = "5fb0f4d2c9a84e0e9d3c61f2a7b8e915";
     let mut talk = connect(&port);
-    talk.say(&format!("WILCO/1 OPEN sid={sid} first=1 next=1 ack=store name=sensor%207\n"));
+    talk.say(format!("WILCO/1 OPEN sid={sid} first=1 next=1 ack=store name=sensor%207\n"));
     talk.expect("WILCO/1 OK acked=0 crc=00000000 win=1024 winb=4194304 max=1048576 idle=60 ack=store srv=alpha");
     for (said, heard) in
         [("M 1 5\nhello\n", "A 1"), ("M 2 9\ntwo\nlines\n", "A 2"), ("PING 1\n", "PONG 1"), ("BYE\n", "BYE 2")]
@@ -116,7 +116,7 @@ fn the_dialogue_of_the_protocols_page_is_what_is_said() {
     }
     talk.expect_end();
     let mut talk = connect(&port);
-    talk.say(&format!("WILCO/1 OPEN sid={sid} first=3 next=4 ack=store name=sensor%207\nM 3 8\nthe last\nBYE\n"));
+    talk.say(format!("WILCO/1 OPEN sid={sid} first=3 next=4 ack=store name=sensor%207\nM 3 8\nthe last\nBYE\n"));
     talk.expect("WILCO/1 OK acked=2 crc=c391d407 win=1024 winb=4194304 max=1048576 idle=60 ack=store srv=alpha");
     talk.expect("A 3");
     talk.expect("BYE 3");
@@ -173,7 +173,7 @@ fn a_sandboxed_server_stores_more_than_its_log_holds() {
     });
     talk.expect_acknowledged(COUNT);
     sending.join().expect("all is sent");
-    assert!(server.stderr().contains("sandbox: "));
+    server.wait_for_stderr("sandbox: ");
     // The log was copied into the file.
     let size = std::fs::metadata(directory.path().join("messages.db")).expect("the store").len();
     assert!(size > 16 * BODY as u64, "{size}");
@@ -182,7 +182,7 @@ fn a_sandboxed_server_stores_more_than_its_log_holds() {
     expect_signal(&server.wait(), Signal::SIGTERM);
     let (_server, port) = start(&directory, &[]);
     let mut talk = open(&port, sid, COUNT, COUNT + 2);
-    talk.say(&format!("M {} 3\nend\n", COUNT + 1));
+    talk.say(format!("M {} 3\nend\n", COUNT + 1));
     talk.expect_acknowledged(COUNT + 1);
     expect_numbers(&directory, sid, COUNT + 1);
 }

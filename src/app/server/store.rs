@@ -25,13 +25,11 @@ pub(super) fn open(path: &Path, account: Option<&Account>) -> anyhow::Result<Ope
         let error = Error::usage(format!("open the store {}: it is no file", path.display()));
         return Err(error.hinting("name a file, such as messages.db").into());
     }
-    if let Some(account) = account {
-        // SQLite gives the files beside it to whom this one belongs.
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(file) => give(account, &file, path)?,
-            // One that is there already is somebody's; and whatever else is wrong is said below.
-            Err(_) => {}
-        }
+    // SQLite gives the files beside it to whom this one belongs. One that is there already is somebody's; whatever else is wrong is said below.
+    if let Some(account) = account
+        && let Ok(file) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    {
+        give(account, &file, path)?;
     }
     OpenFile::open(path, SqliteConfig::default()).map_err(of_store)
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::ServerConfig;
-use super::teller::Teller;
 use crate::net::{Addr, Socket};
 use crate::service::access::{Access, Subject};
 use crate::service::limits::{PeerKey, Ticket};
+use crate::service::teller::Teller;
 use crate::service::{Admission, Gate, Peer};
 use crate::wire::plain::{not_now, refusal};
 

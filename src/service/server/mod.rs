@@ -15,7 +15,6 @@ mod refusal;
 mod setting;
 mod strangers;
 mod stream;
-mod teller;
 mod turn;
 
 use std::future::Future;
@@ -67,7 +66,7 @@ impl Server {
 
     /// A server that puts all messages into a store, and acknowledges them once they are durable. Those of assured sessions are there exactly once.
     pub fn storing(store: Arc<dyn Store>, config: ServerConfig) -> Self {
-        Self { store: Some(store.clone()), ..Self::new(Keep(store), config) }
+        Self { store: Some(store.clone()), ..Self::new(Keep::new(store), config) }
     }
 
     /// Gives whole connections to a handler of their own. Datagrams, which have none, stay messages.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::assured::Assured;
 use super::config::{Conversations, ServerConfig};
-use super::teller::Teller;
+use crate::service::teller::Teller;
 use crate::service::{Handler, Observed, Observer, Stop, Terms};
 use crate::wire::Framing;
 

@@ -225,3 +225,23 @@ async fn give_up(setting: &Setting, stream: &mut Stream, idle: Duration, had: &m
     had.trouble = Some(reason);
     setting.terms.write_all(stream, &words).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::net::Addr;
+    use crate::service::Stop;
+    use crate::service::handler::Reply;
+    use crate::service::server::ServerConfig;
+
+    #[tokio::test]
+    async fn an_idle_connection_is_small() {
+        let setting = Setting::new(Arc::new(Reply("".into())), &ServerConfig::default(), Stop::new().1);
+        let (mut stream, _other) = Stream::pair(1);
+        let peer = Peer { addr: Addr::Inet(([127, 0, 0, 1], 1).into()), local: None, credentials: None };
+        let size = size_of_val(&converse(&setting, &mut stream, &peer));
+        assert!(size <= 1024, "{size} bytes");
+    }
+}

@@ -4,23 +4,39 @@
 
 use std::sync::Arc;
 
-use super::{Plain, Source, Store, StoreError};
+use super::{FULL, Plain, Source, Store, StoreError};
+use crate::service::teller::Teller;
 use crate::service::{BoxFuture, Handler, Messages, Outcome, Outcomes, Peer};
 use crate::wire::assured::Level;
 
 /// Puts messages into a store.
-#[derive(Clone)]
-pub struct Keep(pub Arc<dyn Store>);
+pub struct Keep {
+    store: Arc<dyn Store>,
+    /// Tells of a disk without room.
+    full: Teller,
+}
+
+impl Keep {
+    /// A handler that puts messages into this store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, full: Teller::every(FULL) }
+    }
+}
 
 impl Handler for Keep {
     fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let Some((first, _)) = messages.numbered().next() else { return };
             let source = Arc::new(Source { peer: peer.clone(), name: None });
-            let outcome = match self.0.keep(Plain { source, first, messages: messages.to_batch() }).await {
+            let outcome = match self.store.keep(Plain { source, first, messages: messages.to_batch() }).await {
                 Ok(()) => Outcome::Done,
                 // What exactly is wrong here is none of the client's business.
-                Err(StoreError::Full(_)) => Outcome::Retry("there is no room on the disk".to_owned()),
+                Err(StoreError::Full(why)) => {
+                    self.full.tell(|_| {
+                        tracing::warn!("no room on the disk: {why}; messages are not acknowledged until there is some");
+                    });
+                    Outcome::Retry("there is no room on the disk".to_owned())
+                }
                 Err(StoreError::Busy(_)) => Outcome::Retry("the store cannot be written to now".to_owned()),
                 Err(_) => Outcome::Retry("the store has failed".to_owned()),
             };
@@ -29,6 +45,6 @@ impl Handler for Keep {
     }
 
     fn level(&self) -> Level {
-        self.0.level()
+        self.store.level()
     }
 }

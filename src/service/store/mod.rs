@@ -11,6 +11,7 @@ mod volatile;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -21,6 +22,9 @@ pub use keep::Keep;
 pub use memory::{Kept, MemoryStore};
 pub use sqlite::{SqliteConfig, SqliteStore};
 pub use volatile::{MAX_REPLIES, MAX_SESSIONS, TRY_AGAIN_AFTER, Volatile};
+
+/// How often the user is told at the most that there is no room on the disk.
+pub(super) const FULL: Duration = Duration::from_secs(10);
 
 /// What a store is asked for by a server.
 ///

@@ -30,6 +30,7 @@ fn messages_are_displayed_once_while_the_server_lives() {
     talk.say("M 1 3\none\nM 2 3\ntwo\nM 3 5\nthree\nBYE\n");
     talk.expect_acknowledged(3);
     talk.expect("BYE 3");
+    server.wait_for_screen("three\n");
     assert_eq!(server.screen(), "one\ntwo\nthree\n");
     // A server that has just been started begins where its client is.
     let talk = open(&port, "b123456789abcdef", 70, 75);
@@ -116,27 +117,33 @@ fn the_verdict_of_a_program_is_told_and_a_repeat_has_the_same_id() {
 
 #[test]
 fn a_program_that_is_running_is_let_finish_when_its_client_goes() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (begun, go, done) = ("begun", "go", "done");
-    let path = |name: &str| directory.path().join(name);
-    nix::unistd::mkfifo(&path(begun), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
-    nix::unistd::mkfifo(&path(go), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
-    let (_server, port) = running(&format!(
-        "echo > {}; read -r x < {}; echo x >> {}",
-        path(begun).display(),
-        path(go).display(),
-        path(done).display()
-    ));
-    let mut talk = open(&port, SID, 1, 2);
-    talk.say("M 1 3\none\n");
-    std::fs::read(path(begun)).expect("it runs");
-    drop(talk);
-    // Another takes the session over, and waits for the program.
-    let newer = std::thread::spawn(move || open(&port, SID, 1, 2).granted());
-    std::fs::write(path(go), "x\n").expect("let it go on");
-    let granted = newer.join().expect("opened");
-    assert!(granted.starts_with("acked=1 "), "{granted}");
-    assert_eq!(std::fs::read_to_string(path(done)).expect("what it did"), "x\n");
+    for is_reset in [false, true] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [begun, go, done] = ["begun", "go", "done"].map(|name| directory.path().join(name));
+        for pipe in [&begun, &go] {
+            nix::unistd::mkfifo(pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        }
+        let (begins, goes, does) = (begun.display(), go.display(), done.display());
+        let (server, port) =
+            server(&["-v", "--sh", "--run", &format!("echo > {begins}; read -r x < {goes}; echo x >> {does}")]);
+        let mut talk = open(&port, SID, 1, 2);
+        talk.say("M 1 3\none\n");
+        std::fs::read(&begun).expect("it runs");
+        if is_reset {
+            talk.reset();
+            server.wait_for_stderr("reset");
+        } else {
+            drop(talk);
+        }
+        // Another takes the session over, and waits for the program.
+        let newer = std::thread::spawn(move || open(&port, SID, 1, 2).granted());
+        // Open for both, so that it does not wait for a program that is not there any more.
+        let mut pipe = std::fs::OpenOptions::new().read(true).write(true).open(&go).expect("open the pipe");
+        std::io::Write::write_all(&mut pipe, b"x\n").expect("let it go on");
+        let granted = newer.join().expect("opened");
+        assert!(granted.starts_with("acked=1 "), "{granted}");
+        assert_eq!(std::fs::read_to_string(&done).expect("what it did"), "x\n");
+    }
 }
 
 #[test]

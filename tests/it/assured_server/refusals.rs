@@ -91,7 +91,7 @@ fn a_message_that_is_too_large_is_refused_and_the_others_are_stored() {
     let talk = open(&port, SID, 1, 4);
     assert!(talk.granted().starts_with("acked=3 "), "{}", talk.granted());
     assert_eq!(bodies(&directory, SID), ["one", "0123456789"]);
-    assert!(server.stderr().contains("refused: message 2"), "{}", server.stderr());
+    server.wait_for_stderr("refused: message 2");
 }
 
 #[test]

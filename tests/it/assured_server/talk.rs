@@ -35,7 +35,7 @@ pub(super) fn open(port: &str, sid: &str, first: u64, next: u64) -> Talk {
 /// The same with more in the opening.
 pub(super) fn open_with(port: &str, sid: &str, first: u64, next: u64, more: &str) -> Talk {
     let mut talk = connect(port);
-    talk.say(&format!("WILCO/1 OPEN sid={sid} first={first} next={next}{more}\n"));
+    talk.say(format!("WILCO/1 OPEN sid={sid} first={first} next={next}{more}\n"));
     talk.granted = talk.hear();
     assert!(talk.granted.starts_with("WILCO/1 OK "), "{:?}", talk.granted);
     talk
@@ -89,6 +89,11 @@ impl Talk {
         // The server may have closed with something of ours unread.
         let _ = self.reader.read_to_end(&mut rest);
         assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+
+    /// Goes as one whose machine has lost all that it knew of the connection.
+    pub(super) fn reset(self) {
+        socket2::SockRef::from(&self.writer).set_linger(Some(std::time::Duration::ZERO)).expect("no lingering");
     }
 
     /// Another writer to the same connection.

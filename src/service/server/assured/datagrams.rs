@@ -137,8 +137,10 @@ impl Caller {
     /// Puts a packet behind the others. What is more than a client is granted is dropped, and its session ends with the gap.
     fn put(&self, bytes: &[u8], packet: Packet) {
         let most = usize::try_from(WINDOW_BYTES).unwrap_or(usize::MAX);
-        if self.waiting.load(Ordering::Relaxed) <= most && self.frames.try_send((bytes.to_vec(), packet)).is_ok() {
-            self.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
+        // Counted before, so that whoever takes it counts it off after.
+        let waits = self.waiting.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        if waits > most.max(bytes.len()) || self.frames.try_send((bytes.to_vec(), packet)).is_err() {
+            self.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::session::Session;
+use super::session::{Room, Session};
 use crate::net::plain;
 use crate::service::alarm::Alarm;
 use crate::service::{Peer, Terms};
@@ -99,7 +99,11 @@ impl<C: Carrier> Link<'_, C> {
             if has_room && !self.closing {
                 let before = self.carrier.waiting();
                 let grace = self.carrier.grace();
-                self.closing = session.poll(cx, grace, &mut |frame| self.carrier.put(frame)).is_ready();
+                let mut send = |frame: &ServerFrame<'_>| {
+                    self.carrier.put(frame);
+                    if self.carrier.waiting() <= MOST_WAITING { Room::Some } else { Room::None }
+                };
+                self.closing = session.poll(cx, grace, &mut send).is_ready();
                 if self.carrier.waiting() > before {
                     continue;
                 }

@@ -14,13 +14,14 @@ mod udp;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::config::ServerConfig;
-use super::teller::Teller;
 use crate::service::Peer;
-use crate::service::store::Store;
+use crate::service::store::{FULL, Store};
+use crate::service::teller::Teller;
 use crate::wire::assured::{Detected, IDLE_TIMEOUT, MAX_BODY, ReceiverConfig, datagram, detect};
 use registry::Registry;
 
@@ -31,6 +32,9 @@ pub(super) use udp::Udp;
 
 /// How many bytes of messages all sessions together may hold in memory. Then nothing more is read of those that hold any.
 const MOST_HELD: u64 = 256 * 1024 * 1024;
+
+/// The shortest time that a client may be told to be silent at the most: it is told in seconds.
+const LEAST_IDLE: Duration = Duration::from_secs(1);
 
 /// The longest message where there is no limit.
 const UNLIMITED: u64 = u32::MAX as u64;
@@ -68,7 +72,7 @@ impl Assured {
             server: config.name.clone(),
             level: streams.level(),
             max_body,
-            idle_timeout: config.limits.idle_timeout.map_or(IDLE_TIMEOUT, |idle| idle.min(IDLE_TIMEOUT)),
+            idle_timeout: config.limits.idle_timeout.map_or(IDLE_TIMEOUT, |idle| idle.clamp(LEAST_IDLE, IDLE_TIMEOUT)),
             ..ReceiverConfig::default()
         };
         Self {
@@ -78,7 +82,7 @@ impl Assured {
             udp_body: udp_body.min(datagram::LARGEST_BODY as u64),
             registry: Registry::default(),
             held: AtomicU64::new(0),
-            full: Teller::default(),
+            full: Teller::every(FULL),
         }
     }
 

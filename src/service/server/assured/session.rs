@@ -48,6 +48,13 @@ pub(super) struct Session<'a> {
     pub(super) had: Conversation,
 }
 
+/// Whether there is room for more that is to be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Room {
+    Some,
+    None,
+}
+
 /// What an observer is told.
 enum Event {
     Opened(SessionId, Arc<Source>, u64),
@@ -120,13 +127,13 @@ impl<'a> Session<'a> {
         !self.events.is_empty()
     }
 
-    /// Does what can be done now, with each frame that is to be sent. It is ready when the connection is to be closed. A frame that is under way has
+    /// Does what can be done now, with each frame that is to be sent, for as long as there is room for more. It is ready when the connection is to be closed. A frame that is under way has
     /// `grace` beyond the time that silence may take.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         grace: Duration,
-        send: &mut impl FnMut(&ServerFrame<'_>),
+        send: &mut impl FnMut(&ServerFrame<'_>) -> Room,
     ) -> Poll<()> {
         loop {
             self.hear(cx);
@@ -134,7 +141,9 @@ impl<'a> Session<'a> {
             match self.receiver.poll(now.checked_sub(grace).unwrap_or(now).into_std()) {
                 Output::Send(frame) => {
                     self.log(&frame);
-                    send(&frame);
+                    if send(&frame) == Room::None {
+                        return Poll::Pending;
+                    }
                 }
                 Output::Open(open) => self.ask(open),
                 Output::Apply(run) => match &self.open {
@@ -299,10 +308,8 @@ impl<'a> Session<'a> {
                 tracing::warn!("{peer}: refused: message {number}: {reason}");
                 self.note(Event::Refused(reason.clone().into_owned()));
             }
-            ServerFrame::PutOff { number, code: Code::DISK_FULL, reason, .. } => self.assured.full.tell(|others| {
-                tracing::warn!(
-                    "{peer}: message {number} is not acknowledged: {reason} ({others} others were not, either)"
-                );
+            ServerFrame::PutOff { code: Code::DISK_FULL, reason, .. } => self.assured.full.tell(|_| {
+                tracing::warn!("no room on the disk: {reason}; messages are not acknowledged until there is some");
             }),
             ServerFrame::PutOff { number, reason, .. } => {
                 tracing::info!("{peer}: message {number} is not acknowledged: {reason}");

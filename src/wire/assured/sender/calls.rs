@@ -32,10 +32,10 @@ pub struct Start {
     pub checksum: Option<u32>,
 }
 
-/// What a sender is told; `F` is what it is told by: frames, or [packets](super::datagram::ServerPacket).
+/// What a sender is told; `F` is what it is told by: frames, or [packets](crate::wire::assured::datagram::ServerPacket).
 #[derive(Debug)]
 pub enum Input<F> {
-    /// Messages were accepted: they are in the spool, durably, or there is none. The first has the number that [`Sender::wants`] said.
+    /// Messages were accepted: they are in the spool, durably, or there is none. The first has the number that [`Sender::wants`](super::Sender::wants) said.
     Accepted(Run),
     /// There will be no more.
     NoMore,
@@ -53,7 +53,7 @@ pub enum Input<F> {
     Checksum(Option<u32>),
 }
 
-/// What a sender wants done, in this order; `F` is what it says: frames, or [packets](super::datagram::ClientPacket).
+/// What a sender wants done, in this order; `F` is what it says: frames, or [packets](crate::wire::assured::datagram::ClientPacket).
 #[derive(Debug)]
 pub enum Output<'a, F = ClientFrame<'a>> {
     /// Connect: to another server than the last if there is one, where that is said.

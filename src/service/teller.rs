@@ -10,7 +10,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Says things now and then.
 #[derive(Debug)]
-pub(super) struct Teller {
+pub(in crate::service) struct Teller {
     every: Duration,
     told: Mutex<Told>,
 }
@@ -30,12 +30,12 @@ impl Default for Teller {
 
 impl Teller {
     /// One that says something so often at the most.
-    pub(super) fn every(every: Duration) -> Self {
+    pub(in crate::service) fn every(every: Duration) -> Self {
         Self { every, told: Mutex::default() }
     }
 
     /// Has something said, unless that was done just now; what says it is given the number of times it was left out.
-    pub(super) fn tell(&self, say: impl FnOnce(u64)) {
+    pub(in crate::service) fn tell(&self, say: impl FnOnce(u64)) {
         // Nothing in here panics halfway.
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
