@@ -1,13 +1,14 @@
 /* The bare server that others are measured against: epoll, no framing but the newline, no limits, no allocation, one
    write for each read. As small and as fast as an honest server by hand gets, and of no other use.
 
-     bare [-a TEXT] [-e | -s | -u] [-x PATH] [PORT]
+     bare [-a TEXT] [-e | -f FILE | -s | -u] [-x PATH] [PORT]
 
    It finds every line and answers TEXT and a newline to each (`ok` unless told otherwise); with -e it sends back what it
-   reads, with -s it reads and says nothing, with -u it sends UDP datagrams back. -x listens at a path of the Unix domain.
+   reads, with -f it appends what it reads to a file, and answers all that came at once after one fdatasync, with -s it reads and says nothing, with -u it sends UDP datagrams back. -x listens at a path of the Unix domain.
    It says on standard error where it listens; port 0, which it takes without one, is a free port. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -35,6 +36,11 @@ static size_t answer_size;
 static size_t *owed;
 
 static int queue;
+
+/* The file that what is read is appended to, or -1; and what is to be answered once that is on disk: to whom, and how much. */
+static int file = -1;
+static struct { int fd; size_t size; } unsynced[EVENTS];
+static int unsynced_count;
 
 static void fail(const char *what)
 {
@@ -128,7 +134,23 @@ static int serve(int fd, enum mode mode)
         return 0;
     for (char *at = input, *end = input + size; (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++)
         lines++;
-    return answer(fd, lines * answer_size);
+    if (file < 0)
+        return answer(fd, lines * answer_size);
+    if (write(file, input, (size_t)size) != size)
+        fail("append");
+    unsynced[unsynced_count].fd = fd;
+    unsynced[unsynced_count++].size = lines * answer_size;
+    return 0;
+}
+
+/* Syncs what was appended, and answers it. Who has gone meanwhile is noticed when it is read next. */
+static void sync_and_answer(void)
+{
+    if (unsynced_count > 0 && fdatasync(file) < 0)
+        fail("fdatasync");
+    for (int at = 0; at < unsynced_count; at++)
+        answer(unsynced[at].fd, unsynced[at].size);
+    unsynced_count = 0;
 }
 
 static void serve_streams(int listener, enum mode mode, int is_tcp)
@@ -155,6 +177,7 @@ static void serve_streams(int listener, enum mode mode, int is_tcp)
             else if (serve(fd, mode) < 0)
                 close(fd);
         }
+        sync_and_answer();
     }
 }
 
@@ -215,15 +238,20 @@ int main(int argc, char *argv[])
     const char *text = "ok", *path = NULL;
     int option, port, datagrams = 0;
 
-    while ((option = getopt(argc, argv, "a:esux:")) != -1) {
+    while ((option = getopt(argc, argv, "a:ef:sux:")) != -1) {
         switch (option) {
         case 'a': text = optarg; break;
         case 'e': mode = ECHO; break;
+        case 'f':
+            file = open(optarg, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+            if (file < 0)
+                fail(optarg);
+            break;
         case 's': mode = SINK; break;
         case 'u': datagrams = 1; break;
         case 'x': path = optarg; break;
         default:
-            fprintf(stderr, "usage: bare [-a TEXT] [-e | -s | -u] [-x PATH] [PORT]\n");
+            fprintf(stderr, "usage: bare [-a TEXT] [-e | -f FILE | -s | -u] [-x PATH] [PORT]\n");
             return 2;
         }
     }

@@ -14,22 +14,18 @@ const EVERY: Duration = Duration::from_millis(100);
 
 /// A line of progress, if a person looks on.
 pub(super) struct Progress {
+    is_wanted: bool,
+    /// The line, while it is there.
     bar: Option<ProgressBar>,
     since: Instant,
-    shown: Option<Instant>,
+    shown: Instant,
 }
 
 impl Progress {
     /// One that is shown on standard error, if it is to be.
-    pub(super) fn new(is_shown: bool) -> Self {
-        let bar = is_shown.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { bar, since: Instant::now(), shown: None }
+    pub(super) fn new(is_wanted: bool) -> Self {
+        let now = Instant::now();
+        Self { is_wanted, bar: None, since: now, shown: now }
     }
 
     /// How long it has been going on.
@@ -39,30 +35,32 @@ impl Progress {
 
     /// Shows how far it is, if that is due.
     pub(super) fn show(&mut self, text: impl FnOnce() -> String) {
-        let Some(bar) = &self.bar else { return };
         let now = Instant::now();
-        let is_due = self.shown.map_or(now >= self.since + LONG, |shown| now >= shown + EVERY);
-        if is_due {
-            self.shown = Some(now);
-            bar.set_message(text());
-            bar.tick();
+        if self.is_wanted && now >= self.since + LONG && now >= self.shown + EVERY {
+            self.show_now(text());
         }
     }
 
     /// Shows what will not change for a while.
     pub(super) fn show_now(&mut self, text: String) {
-        if let Some(bar) = &self.bar {
-            self.shown = Some(Instant::now());
-            bar.set_message(text);
-            bar.tick();
+        if !self.is_wanted {
+            return;
         }
+        self.shown = Instant::now();
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            match ProgressStyle::with_template("{wide_msg}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        bar.set_message(text);
     }
 
     /// Makes way for something that is written there.
     pub(super) fn leave(&mut self) {
-        if let Some(bar) = self.bar.as_ref().filter(|_| self.shown.take().is_some()) {
+        if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
-            bar.reset();
         }
     }
 }

@@ -163,7 +163,8 @@ fn what_makes_no_sense_together_is_a_mistake() {
         expect_status(&done, 2);
         words.iter().for_each(|word| assert!(done.stderr.contains(word), "{word}: {}", done.report()));
     }
-    expect_error(&client(&["--assured", "udp:127.0.0.1:9", "-m", "x"]), 2, &["UDP", "tcp:"]);
+    let done = client(&["--assured", "udp:127.0.0.1:9", "tcp:127.0.0.1:9", "-m", "x"]);
+    expect_error(&done, 2, &["udp:127.0.0.1:9", "tcp:127.0.0.1:9", "UDP"]);
 }
 
 #[test]
@@ -334,6 +335,44 @@ fn a_person_may_ask_on_and_each_message_is_final_before_the_next_prompt() {
 }
 
 #[test]
+fn every_kind_of_socket_has_assured_delivery() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (lines, expected) = numbers(300);
+    for (at, scheme) in ["tcp", "udp", "unix", "unix-seqpacket", "unix-dgram"].into_iter().enumerate() {
+        let address = match scheme {
+            "tcp" | "udp" => format!("{scheme}:127.0.0.1:0"),
+            _ => format!("{scheme}:{}", path(directory.path(), scheme)),
+        };
+        let store = path(directory.path(), &format!("store-{at}"));
+        let server = Launch::server(["--store", &store, &address]).start();
+        let done = fed(&["--assured", "-v", &server.listening()], &lines);
+        expect_success(&done);
+        assert!(done.stderr.contains("300 sent, 300 stored"), "{scheme}: {}", done.report());
+        server.signal(Signal::SIGTERM);
+        server.wait();
+        assert_eq!(in_store(&store), expected, "{scheme}");
+    }
+}
+
+#[test]
+fn a_message_that_no_packet_can_carry_stops_it_and_waits_for_a_stream() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, spool) = (path(directory.path(), "store"), path(directory.path(), "box"));
+    let addresses = ["unix-seqpacket", "unix"].map(|scheme| format!("{scheme}:{}", path(directory.path(), scheme)));
+    let mut arguments = vec!["--store", &store];
+    arguments.extend(addresses.iter().map(String::as_str));
+    let server = Launch::server(&arguments).start();
+    server.wait_for_stderr("listening on unix:");
+    let long = "x".repeat(900_000);
+    let done = fed(&["--spool", &spool, &addresses[0]], &format!("one\n{long}\n"));
+    expect_error(&done, 1, &["message 2 cannot be sent", "stream"]);
+    expect_success(&client(&["--spool", &spool, &addresses[1]]));
+    server.signal(Signal::SIGTERM);
+    server.wait();
+    assert_eq!(in_store(&store), ["one", &long]);
+}
+
+#[test]
 fn a_server_with_a_store_is_killed_again_and_again_and_has_everything_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, spool) = (path(directory.path(), "store"), path(directory.path(), "box"));
@@ -360,19 +399,15 @@ fn a_server_with_a_store_is_killed_again_and_again_and_has_everything_once() {
     expect_success(&done);
     server.signal(Signal::SIGTERM);
     server.wait();
-    let database = rusqlite::Connection::open(&store).expect("a database");
-    let mut select = database.prepare("select number, body from messages order by id").expect("messages");
-    let rows = select.query_map([], |row| {
-        let body: Vec<u8> = row.get::<_, rusqlite::types::Value>(1).map(|value| match value {
-            rusqlite::types::Value::Blob(bytes) => bytes,
-            rusqlite::types::Value::Text(text) => text.into_bytes(),
-            other => format!("{other:?}").into_bytes(),
-        })?;
-        Ok((row.get::<_, i64>(0)?, String::from_utf8_lossy(&body).into_owned()))
-    });
-    let rows: Vec<_> = rows.expect("rows").map(|row| row.expect("a row")).collect();
-    assert_eq!(rows.len(), expected.len());
-    for (row, (at, body)) in rows.iter().zip(expected.iter().enumerate()) {
-        assert_eq!((row.0, &row.1), (at as i64 + 1, body));
-    }
+    assert_eq!(in_store(&store), expected);
+}
+
+/// All messages of a store, in their order; none twice.
+fn in_store(store: &str) -> Vec<String> {
+    let database = rusqlite::Connection::open(store).expect("a database");
+    let mut select = database.prepare("select number, cast(body as text) from messages order by id").expect("messages");
+    let rows = select.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).expect("rows");
+    let rows: Vec<_> = rows.map(|row| row.expect("a row")).collect();
+    assert!(rows.iter().zip(1..).all(|((number, _), place)| *number == place), "not each number once and in order");
+    rows.into_iter().map(|(_, body)| body).collect()
 }

@@ -55,8 +55,9 @@ pub(in crate::app) struct ClientArgs {
     #[arg(long, value_name = "TIME", env = "WILCO_TIMEOUT", value_parser = value::time)]
     pub(in crate::app) timeout: Option<Duration>,
     /// Assured delivery, by a server that speaks its protocol: each message is applied exactly once and in order, over as many connections as it
-    /// takes. It connects again by itself, to the next address where one fails. On standard output are replies only. Status 6 if the
-    /// server has not what was sent to it
+    /// takes. It connects again by itself, to the next address where one fails (servers that store have to have one store
+    /// between them: another does not know the session). On standard output are replies only, of which UDP has none. Status
+    /// 6 if the server has not what was sent to it
     #[arg(long, conflicts_with_all = ["raw", "no_ack"], help_heading = "Assured delivery")]
     pub(in crate::app) assured: bool,
     /// Assured delivery that also survives the end of this client: messages are on disk in DIR before they are sent, and until they are final.

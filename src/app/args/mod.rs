@@ -96,7 +96,7 @@ pub(super) fn definition(program: Program) -> clap::Command {
 pub(super) fn synopsis(program: Program) -> &'static str {
     match program {
         Program::Wilco => {
-            "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, spool, messages, try, completions, man"
+            "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, messages, spool, try, completions, man"
         }
         Program::Server => "server PORT, or server ADDRESS...",
         Program::Client => "client HOST PORT, or client ADDRESS...",

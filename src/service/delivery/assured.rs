@@ -173,21 +173,28 @@ struct Awaited {
     requests: mpsc::Receiver<Request>,
     /// The number of the first answer.
     first: u64,
-    /// Who waits for each, and its reply once there is one. Nobody does where it was refused.
-    answers: VecDeque<(Option<oneshot::Sender<Result<Receipt>>>, Vec<u8>)>,
+    answers: VecDeque<Answer>,
+}
+
+/// What a message has come to so far.
+#[derive(Debug)]
+struct Answer {
+    /// Who waits for it; nobody where it was refused.
+    to: Option<oneshot::Sender<Result<Receipt>>>,
+    reply: Vec<u8>,
 }
 
 impl Source for Awaited {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
         Poll::Ready(ready!(self.requests.poll_recv(cx)).map(|Request { batch, answers }| {
-            self.answers.extend(answers.into_iter().map(|answer| (Some(answer), Vec::new())));
+            self.answers.extend(answers.into_iter().map(|to| Answer { to: Some(to), reply: Vec::new() }));
             batch
         }))
     }
 }
 
 impl Awaited {
-    fn at(&mut self, number: u64) -> Option<&mut (Option<oneshot::Sender<Result<Receipt>>>, Vec<u8>)> {
+    fn at(&mut self, number: u64) -> Option<&mut Answer> {
         self.answers.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
@@ -195,11 +202,11 @@ impl Awaited {
     fn settle(&mut self, last: u64, how: How, by: &str) {
         let when = SystemTime::now();
         while self.first <= last
-            && let Some((answer, reply)) = self.answers.pop_front()
+            && let Some(Answer { to, reply }) = self.answers.pop_front()
         {
             self.first += 1;
             // Whoever has asked may have gone.
-            let _ = answer.map(|answer| answer.send(Ok(Receipt { answer: reply, how, by: Some(by.to_owned()), when })));
+            let _ = to.map(|to| to.send(Ok(Receipt { answer: reply, how, by: Some(by.to_owned()), when })));
         }
     }
 }
@@ -213,15 +220,15 @@ async fn deliver(mut delivery: Delivery, mut awaited: Awaited, ended: Arc<OnceLo
             Ok(News::Acknowledged { last, .. }) => awaited.settle(last, how, &by),
             Ok(News::Replies(replies)) => {
                 for (number, body) in replies {
-                    if let Some((_, reply)) = awaited.at(number) {
-                        *reply = body;
+                    if let Some(answer) = awaited.at(number) {
+                        answer.reply = body;
                     }
                 }
             }
             Ok(News::Refused { number, code, reason }) => {
                 let spool = delivery.counts().spool;
-                if let Some(answer) = awaited.at(number).and_then(|(answer, _)| answer.take()) {
-                    let _ = answer.send(Err(Error::DeadLetter { number, code, reason, spool }));
+                if let Some(to) = awaited.at(number).and_then(|answer| answer.to.take()) {
+                    let _ = to.send(Err(Error::DeadLetter { number, code, reason, spool }));
                 }
             }
             Ok(News::Lost { reason, again }) => tracing::info!("{reason}: again in {again:?}"),

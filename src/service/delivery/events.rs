@@ -9,11 +9,12 @@ use tokio::time::Instant;
 
 use super::keeping::{Answer, Done};
 use super::link::{Came, Link};
+use super::machine::Heard;
 use super::{Delivery, Flow, News, Told};
 use crate::net::{Addr, Connection, ErrorKind, Socket};
 use crate::service::{Error, Result, Source};
+use crate::wire::assured::Run;
 use crate::wire::assured::sender::Input;
-use crate::wire::assured::{Run, ServerFrame};
 
 /// How often the time is looked at while a connection takes nothing.
 const STALLED: Duration = Duration::from_secs(1);
@@ -24,7 +25,7 @@ impl Delivery {
         let Some(came) = self.link.as_mut().and_then(Link::take) else { return Ok(false) };
         let has_ended = matches!(came, Came::Ended(_));
         let input = match came {
-            Came::Frame(frame) => Input::Frame(frame),
+            Came::Heard(heard) => Input::Frame(heard),
             Came::Broken(reason) => Input::Broken(reason),
             Came::Ended(reason) => Input::Disconnected(reason),
             Came::Unsendable(number) => {
@@ -53,7 +54,7 @@ impl Delivery {
         Ok(has_come || self.poll_time(cx))
     }
 
-    fn tell(&mut self, input: Input<ServerFrame<'_>>) {
+    fn tell(&mut self, input: Input<Heard<'_>>) {
         self.sender.handle(input, super::now());
         self.is_idle = false;
     }
@@ -87,7 +88,7 @@ impl Delivery {
             Ok((address, connection)) => {
                 self.reached.connected = true;
                 self.telling.tell(connected(address, &connection));
-                self.link = Some(Link::new(connection, self.max_reply));
+                self.link = Some(Link::new(connection, self.sender.speech(), self.max_reply));
                 self.tell(Input::Connected);
             }
             // A mistake does not get better.

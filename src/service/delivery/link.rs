@@ -5,16 +5,17 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::machine::{Heard, Said, Speech};
 use super::packets::OverPackets;
 use super::stream::OverStream;
 use crate::net::Connection;
-use crate::wire::assured::{Again, ClientFrame, Code, ServerFrame};
+use crate::wire::assured::{Again, Code, ServerFrame};
 use crate::wire::plain::Verdict;
 
 /// After how long a server is asked again that has said, before it spoke of the session, that it cannot take a connection now.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A connection that carries frames.
+/// A connection that carries frames, or packets.
 #[derive(Debug)]
 pub(super) enum Link {
     Stream(Box<OverStream>),
@@ -24,7 +25,7 @@ pub(super) enum Link {
 /// What has come over a connection.
 #[derive(Debug)]
 pub(super) enum Came<'a> {
-    Frame(ServerFrame<'a>),
+    Heard(Heard<'a>),
     /// It is no frame.
     Broken(String),
     /// The connection has ended.
@@ -35,10 +36,10 @@ pub(super) enum Came<'a> {
 
 impl Link {
     /// A connection of which nothing was used yet. Replies may have so many bytes.
-    pub(super) fn new(connection: Connection, max_reply: u64) -> Self {
+    pub(super) fn new(connection: Connection, speech: Speech, max_reply: u64) -> Self {
         match connection {
             Connection::Stream(stream) => Self::Stream(Box::new(OverStream::new(stream, max_reply))),
-            Connection::Packets(packets) => Self::Packets(Box::new(OverPackets::new(packets, max_reply))),
+            Connection::Packets(packets) => Self::Packets(Box::new(OverPackets::new(packets, speech, max_reply))),
         }
     }
 
@@ -51,10 +52,10 @@ impl Link {
     }
 
     /// Takes a frame to be sent.
-    pub(super) fn put(&mut self, frame: &ClientFrame<'_>) {
+    pub(super) fn put(&mut self, said: &Said<'_>) {
         match self {
-            Self::Stream(stream) => stream.put(frame),
-            Self::Packets(packets) => packets.put(frame),
+            Self::Stream(stream) => stream.put(said),
+            Self::Packets(packets) => packets.put(said),
         }
     }
 

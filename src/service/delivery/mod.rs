@@ -1,13 +1,14 @@
 //! `Delivery`: messages out over as many connections as it takes, until each is known to be final.
 //!
-//! Apart from [`Exchange`](super::Exchange), which has one connection and is over with it. What is to be done is decided by [`Sender`], which knows no
-//! sockets; here it is done: connections, a spool, time.
+//! Apart from [`Exchange`](super::Exchange), which has one connection and is over with it. What is to be done is decided by a [`Sender`](crate::wire::assured::Sender),
+//! which knows no sockets; here it is done: connections, a spool, time.
 
 mod assured;
 mod ending;
 mod events;
 mod keeping;
 mod link;
+mod machine;
 mod news;
 mod packets;
 mod places;
@@ -31,9 +32,10 @@ use super::spool::Spool;
 use super::{Result, Source};
 use crate::net::{self, Connector, Endpoint};
 use crate::wire::assured::sender::Output;
-use crate::wire::assured::{ClientFrame, Sender, SenderConfig, SessionId, StopReason, Tally};
+use crate::wire::assured::{SenderConfig, SessionId, StopReason, Tally};
 use keeping::Keeping;
 use link::Link;
+use machine::Machine;
 use news::Telling;
 use places::Places;
 
@@ -81,7 +83,7 @@ impl Default for DeliveryConfig {
 /// ```
 #[derive(Debug)]
 pub struct Delivery {
-    sender: Sender,
+    sender: Machine,
     keeping: Keeping,
     places: Places,
     link: Option<Link>,
@@ -157,7 +159,7 @@ impl Delivery {
         let start = keeping.start();
         let settings = SenderConfig { session, replies: true, name, patience, seed };
         Ok(Self {
-            sender: Sender::new(settings, start, now()),
+            sender: Machine::new(places.speech(), settings, start, now()),
             keeping,
             places,
             link: None,
@@ -269,12 +271,10 @@ impl Delivery {
     fn act(&mut self, now: std::time::Instant) {
         let Self { sender, link, keeping, places, reached, telling, .. } = self;
         match sender.poll(now) {
-            Output::Send(frame) => {
-                if let ClientFrame::Message { number, .. } = &frame {
-                    reached.sent = reached.sent.max(*number);
-                }
+            Output::Send(said) => {
+                reached.sent = said.number().map_or(reached.sent, |number| reached.sent.max(number));
                 if let Some(link) = link {
-                    link.put(&frame);
+                    link.put(&said);
                 }
                 // One that had no room is enough.
                 self.is_urgent = false;

@@ -1,4 +1,4 @@
-//! Frames over packets: one with its body in each.
+//! Frames over packets, one with its body in each; and the datagrams that speak for themselves.
 //!
 //! Apart from streams: a packet is sent whole or not at all, and the longest that can be is the system's choice.
 
@@ -9,9 +9,11 @@ use nix::errno::Errno;
 use socket2::Type;
 
 use super::link::{Came, plain_words, said};
+use super::machine::{Heard, Said, Speech};
 use crate::net::{PacketSocket, plain};
 use crate::service::workspace::READ_SIZE;
-use crate::wire::assured::{ClientFrame, MAX_HEADER, ServerFrame};
+use crate::wire::assured::datagram::ServerPacket;
+use crate::wire::assured::{MAX_HEADER, ServerFrame};
 
 /// Packets are put together while fewer than this wait to be sent, and fewer bytes than a read of a stream may have.
 const TOGETHER: usize = 64;
@@ -22,6 +24,7 @@ const MAX_PACKET: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct OverPackets {
     socket: PacketSocket,
+    speech: Speech,
     max_reply: u64,
     /// The packets that are to be sent, one behind the other; those before `sent` were.
     output: Vec<u8>,
@@ -40,10 +43,11 @@ pub(super) struct OverPackets {
 }
 
 impl OverPackets {
-    pub(super) fn new(socket: PacketSocket, max_reply: u64) -> Self {
+    pub(super) fn new(socket: PacketSocket, speech: Speech, max_reply: u64) -> Self {
         let most = usize::try_from(max_reply).unwrap_or(usize::MAX).saturating_add(MAX_HEADER + 2);
         Self {
             socket,
+            speech,
             max_reply,
             output: Vec::new(),
             sent: 0,
@@ -61,17 +65,13 @@ impl OverPackets {
         self.packets.len() < TOGETHER && self.output.len() < READ_SIZE
     }
 
-    pub(super) fn put(&mut self, frame: &ClientFrame<'_>) {
+    pub(super) fn put(&mut self, said: &Said<'_>) {
         if self.unwritable.is_some() {
             return;
         }
         let start = self.output.len();
-        frame.encode(&mut self.output);
-        let number = match frame {
-            ClientFrame::Message { number, .. } => Some(*number),
-            _ => None,
-        };
-        self.packets.push_back((self.output.len() - start, number));
+        said.encode(&mut self.output);
+        self.packets.push_back((self.output.len() - start, said.number()));
     }
 
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -112,16 +112,21 @@ impl OverPackets {
         }
         let Some((length, sent)) = self.came.take() else { return self.ended.clone().map(Came::Ended) };
         let packet = &self.input[..length];
-        let frame = match (plain_words(packet), sent > length) {
-            (_, true) => Err(format!("a packet of {sent} bytes is longer than expected")),
-            (Some(error), _) if !self.has_spoken => return Some(Came::Frame(error)),
+        let heard = match (plain_words(packet), self.speech) {
+            _ if sent > length => Err(format!("a packet of {sent} bytes is longer than expected")),
+            // Whose it is nobody knows: it is not the end of anything.
+            (_, Speech::Datagrams) => {
+                let heard = ServerPacket::parse(packet).map(|packet| Came::Heard(Heard::Packet(packet)));
+                return Some(heard.unwrap_or_else(|_| Came::Broken(said(packet))));
+            }
+            (Some(error), _) if !self.has_spoken => return Some(Came::Heard(Heard::Frame(error))),
             _ => ServerFrame::of_packet(packet, self.max_reply)
                 .map_err(|error| if self.has_spoken { error.to_string() } else { said(packet) }),
         };
-        match frame {
+        match heard {
             Ok(frame) => {
                 self.has_spoken = true;
-                Some(Came::Frame(frame))
+                Some(Came::Heard(Heard::Frame(frame)))
             }
             Err(reason) => {
                 self.ended.get_or_insert_with(|| reason.clone());

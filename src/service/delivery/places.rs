@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use socket2::Type;
 
+use super::machine::Speech;
 use crate::net::{self, Connection, Connector, Endpoint, Error, Target};
 use crate::service::BoxFuture;
 
@@ -20,6 +21,7 @@ type Dial = Box<dyn Fn(usize) -> BoxFuture<'static, Attempt> + Send + Sync>;
 
 pub(super) struct Places {
     names: Vec<String>,
+    speech: Speech,
     dial: Dial,
     /// The one that answered last.
     at: usize,
@@ -33,23 +35,31 @@ impl Places {
         if endpoints.is_empty() {
             return Err(Error::usage("there is no address to connect to"));
         }
-        // Datagrams over a network get lost, which takes frames of their own.
-        let is_lossy = |endpoint: &&Endpoint| matches!(endpoint.target, Target::Inet { socket_type, .. } if socket_type == Type::DGRAM);
-        if let Some(endpoint) = endpoints.iter().find(is_lossy) {
-            let name = endpoint.name();
-            return Err(Error::usage(format!("`{name}`: assured delivery over UDP is not there yet"))
-                .hinting("use an address of a stream, such as tcp:, or one of Unix sockets"));
+        let of = |endpoint: &Endpoint| match endpoint.target {
+            Target::Inet { socket_type, .. } if socket_type == Type::DGRAM => Speech::Datagrams,
+            _ => Speech::Frames,
+        };
+        let speech = of(&endpoints[0]);
+        if let Some(other) = endpoints.iter().find(|endpoint| of(endpoint) != speech) {
+            let (one, other) = (endpoints[0].name(), other.name());
+            return Err(Error::usage(format!("one session cannot be opened at both {one} and {other}"))
+                .hinting("give addresses of UDP alone, or none"));
         }
         let names = endpoints.iter().map(|endpoint| endpoint.name().to_string()).collect();
         let dial = move |start| -> BoxFuture<'static, Attempt> {
             Box::pin(first_that_answers(connector.clone(), endpoints.clone(), start))
         };
-        Ok(Self::dialled(names, Box::new(dial)))
+        Ok(Self { speech, ..Self::dialled(names, Box::new(dial)) })
     }
 
     /// Places that are reached in another way.
     pub(super) fn dialled(names: Vec<String>, dial: Dial) -> Self {
-        Self { names, dial, at: 0, attempt: None }
+        Self { names, speech: Speech::Frames, dial, at: 0, attempt: None }
+    }
+
+    /// How one speaks with the servers there.
+    pub(super) fn speech(&self) -> Speech {
+        self.speech
     }
 
     /// Begins to connect: where the last connection was, then to the others in turn; or to the next one first.

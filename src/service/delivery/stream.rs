@@ -9,9 +9,10 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::link::{Came, plain_words, said};
+use super::machine::{Heard, Said};
 use crate::net::{Stream, plain};
 use crate::service::workspace::READ_SIZE;
-use crate::wire::assured::{ClientFrame, FrameDecoder, GREETING, MAX_HEADER};
+use crate::wire::assured::{FrameDecoder, GREETING, MAX_HEADER};
 
 /// Frames are put together while fewer bytes than this wait to be written.
 const TOGETHER: usize = 4 * READ_SIZE;
@@ -66,10 +67,10 @@ impl OverStream {
         self.output.len() - self.written < TOGETHER
     }
 
-    pub(super) fn put(&mut self, frame: &ClientFrame<'_>) {
+    pub(super) fn put(&mut self, said: &Said<'_>) {
         // What can never be written need not be kept.
         if self.unwritable.is_none() {
-            frame.encode(&mut self.output);
+            said.encode(&mut self.output);
         }
     }
 
@@ -128,7 +129,7 @@ impl OverStream {
             Ok((done, Some(frame))) => {
                 self.taken += done;
                 self.has_spoken = true;
-                Some(Came::Frame(frame))
+                Some(Came::Heard(Heard::Frame(frame)))
             }
             Ok((done, None)) => {
                 let is_foreign = self.ended.is_some() && !self.has_spoken && !may_become_frame(waiting);
@@ -162,7 +163,7 @@ impl OverStream {
         let line = &waiting[..end.unwrap_or(waiting.len())];
         self.is_partial = true;
         match (plain_words(line), &self.ended) {
-            (Some(error), _) => Some(Came::Frame(error)),
+            (Some(error), _) => Some(Came::Heard(Heard::Frame(error))),
             (None, Some(ended)) if end.is_none() => Some(Came::Ended(ended.clone())),
             (None, _) => {
                 self.is_broken = true;

@@ -9,7 +9,7 @@ use super::*;
 use crate::net::Stream;
 use crate::service::spool::SpoolConfig;
 use crate::service::{Batch, Error};
-use crate::wire::assured::{Again, Code, FrameDecoder, Grant, Level, ServerFrame, checksum};
+use crate::wire::assured::{Again, ClientFrame, Code, FrameDecoder, Grant, Level, Sender, ServerFrame, checksum};
 
 /// What a server does with one connection.
 #[derive(Clone, Copy, Debug)]
@@ -336,7 +336,7 @@ async fn a_step_that_is_dropped_loses_nothing() {
 #[tokio::test]
 async fn a_spool_is_gone_on_with_by_the_next() {
     let directory = tempfile::tempdir().expect("a directory");
-    let fake = fake(&vec![Manner::Refuse; 3]);
+    let fake = fake(&[Manner::Refuse; 3]);
     for (sent, settled) in [(vec!["one", "two"], 0), (vec!["bad three"], 0), (vec!["four"], 4), (vec![], 4)] {
         let spool = Spool::open(directory.path(), SpoolConfig::default()).expect("a spool");
         let keeping = Keeping::in_spool(spool, directory.path());
