@@ -124,6 +124,7 @@ fn answer(fake: &mut Fake, frame: &ClientFrame<'_>, manner: &mut Manner, out: &m
             let grant = Grant {
                 acknowledged,
                 checksum: Some(last),
+                last: None,
                 window: 4,
                 window_bytes: 1000,
                 max_body: 1000,

@@ -104,10 +104,13 @@ fn encode_grant(grant: &Grant<'_>, out: &mut Vec<u8>) {
     number_frame(b"WILCO/1 OK acked=", grant.acknowledged, out);
     out.extend_from_slice(b" crc=");
     match grant.checksum {
-        Some(checksum) => out.extend(
-            (0..8).rev().map(|place| b"0123456789abcdef"[usize::try_from(checksum >> (4 * place) & 15).unwrap_or(0)]),
-        ),
+        Some(checksum) => encode_checksum(checksum, out),
         None => out.push(b'-'),
+    }
+    if let Some((number, checksum)) = grant.last {
+        number_frame(b" last=", number, out);
+        out.push(b':');
+        encode_checksum(checksum, out);
     }
     number_frame(b" win=", u64::from(grant.window), out);
     number_frame(b" winb=", grant.window_bytes, out);
@@ -120,6 +123,11 @@ fn encode_grant(grant: &Grant<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b" srv=");
     escape(&grant.server, start, out);
     out.push(b'\n');
+}
+
+fn encode_checksum(checksum: u32, out: &mut Vec<u8>) {
+    let digit = |place: u32| b"0123456789abcdef"[usize::try_from(checksum >> (4 * place) & 15).unwrap_or(0)];
+    out.extend((0..8).rev().map(digit));
 }
 
 /// A verb or a key, and a number. Those that the protocol does not have are the highest.
@@ -264,6 +272,7 @@ mod tests {
         let grant = Grant {
             acknowledged: 7,
             checksum: Some(0x00c0_ffee),
+            last: None,
             window: 1024,
             window_bytes: u64::MAX,
             max_body: 0,
@@ -271,6 +280,7 @@ mod tests {
             level: super::super::Level::Shown,
             server: "alpha".into(),
         };
+        let second = grant.clone();
         let (code, after) = (Code::DISK_FULL, Duration::from_micros(1500));
         let rows = [
             (
@@ -280,6 +290,10 @@ mod tests {
             (
                 ServerFrame::Granted(Grant { checksum: None, idle: Duration::ZERO, server: "".into(), ..grant }),
                 "WILCO/1 OK acked=7 crc=- win=1024 winb=9223372036854775807 max=0 idle=0 ack=show srv=\n",
+            ),
+            (
+                ServerFrame::Granted(Grant { checksum: None, last: Some((9, 0xe)), window_bytes: 1, ..second }),
+                "WILCO/1 OK acked=7 crc=- last=9:0000000e win=1024 winb=1 max=0 idle=1 ack=show srv=alpha\n",
             ),
             (ServerFrame::Acknowledged(123), "A 123\n"),
             (ServerFrame::Refused { number: 5, code: Code(7), reason: "no\r\nmore".into() }, "N 5 007 no  more\n"),

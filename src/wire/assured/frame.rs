@@ -137,6 +137,9 @@ pub struct Grant<'a> {
     pub acknowledged: u64,
     /// The [checksum](super::checksum) of that message, if the server knows it. (`-` on the wire where it does not.)
     pub checksum: Option<u32>,
+    /// The number and the checksum of the last message that is final, where that is a later one: what became of those between is said again first, and then they are
+    /// acknowledged. (`last=<n>:<8 hex>` on the wire, left out where there is none.)
+    pub last: Option<(u64, u32)>,
     /// How many messages may be on their way.
     pub window: u32,
     /// How many bytes of messages may be on their way. One message may always be.

@@ -185,11 +185,12 @@ fn level(value: &str) -> Option<Level> {
 }
 
 fn grant(fields: Fields<'_>) -> Result<Grant<'_>, Flaw> {
-    let [acknowledged, checksum, window, window_bytes, max_body, idle, level, server] =
-        fields.keys(["acked", "crc", "win", "winb", "max", "idle", "ack", "srv"])?;
+    let [acknowledged, checksum, last, window, window_bytes, max_body, idle, level, server] =
+        fields.keys(["acked", "crc", "last", "win", "winb", "max", "idle", "ack", "srv"])?;
     Ok(Grant {
         acknowledged: required("acked", acknowledged, number)?,
         checksum: required("crc", checksum, self::checksum)?,
+        last: optional("last", last, self::last)?,
         window: required("win", window, number).map(messages)?,
         window_bytes: required("winb", window_bytes, number)?,
         max_body: required("max", max_body, number)?,
@@ -202,6 +203,11 @@ fn grant(fields: Fields<'_>) -> Result<Grant<'_>, Flaw> {
 /// A count of messages: more than fit are as many as fit.
 fn messages(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn last(value: &str) -> Option<(u64, u32)> {
+    let (number, checksum) = value.split_once(':')?;
+    Some((self::number(number).filter(|number| *number > 0)?, self::checksum(checksum)??))
 }
 
 fn checksum(value: &str) -> Option<Option<u32>> {

@@ -11,12 +11,18 @@ mod error;
 mod fields;
 mod frame;
 mod header;
+#[cfg(test)]
+mod moments;
 mod packet;
 mod progress;
+#[cfg(test)]
+mod properties;
 pub mod receiver;
 mod run;
 pub mod sender;
 mod session;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
 
@@ -64,6 +70,13 @@ pub const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The pauses before a client connects again: at first, and at the most. Each is a random part of what doubles every time.
 pub const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// The longest pause that a client makes because a server asks for it; what a server says is not to stop a client for good.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// How often in a row, with nothing becoming final, a session may be taken over before its client takes another to be at work with it (code 423). Up to that it may have
+/// been an earlier connection of its own, whose opening has come late.
+pub const TAKE_OVERS: u32 = 3;
 
 /// How long a connection must have been of use for the pauses to begin anew.
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);

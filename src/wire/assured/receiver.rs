@@ -103,7 +103,7 @@ pub struct Receiver {
     applied: u64,
     /// What the client has sent beyond that, and the store has not yet been given.
     pending: Run,
-    /// What the store has been given and has not answered: of each run the last number, and its bytes.
+    /// What the store has been given, run by run, until it answers: the last number and the bytes.
     in_hand: VecDeque<(u64, usize)>,
     /// How many of the next answers are of runs behind one that was put off.
     void: usize,
@@ -141,6 +141,9 @@ impl Receiver {
     /// How many runs the store may have in hand: one that it applies, one that is ready for it.
     const IN_HAND: usize = 2;
 
+    /// How many frames may wait to be sent before no more are read: a client that asks and does not listen fills no memory.
+    const UNSENT: usize = 1024;
+
     /// The side of a connection that has just begun.
     pub fn new(config: Arc<ReceiverConfig>, now: Instant) -> Self {
         Self {
@@ -172,9 +175,16 @@ impl Receiver {
                 self.frame(frame);
             }
             Input::Broken(code, reason) => self.fail(code, Again::Never, reason),
-            Input::Opened(Ok(progress)) => self.opened(progress),
+            Input::Opened(Ok(progress)) => {
+                // What takes the store long is not the client's silence.
+                self.heard = now;
+                self.opened(progress);
+            }
             Input::Opened(Err(Denied { code, again, reason })) => self.fail(code, again, reason),
-            Input::Applied(applied) => self.applied(applied),
+            Input::Applied(applied) => {
+                self.heard = now;
+                self.applied(applied);
+            }
             Input::TakenOver => {
                 self.fail(Code::TAKEN_OVER, Again::Never, "another connection has taken the session over".to_owned());
             }
@@ -215,7 +225,9 @@ impl Receiver {
             State::Open => {
                 let messages = self.taken() - self.applied;
                 // What was granted is there at once with one read. Whoever sends more than that must wait.
-                messages <= u64::from(self.config.window) && self.bytes_in_hand() <= self.config.window_bytes
+                messages <= u64::from(self.config.window)
+                    && self.bytes_in_hand() <= self.config.window_bytes
+                    && self.frames.len() < Self::UNSENT
             }
         }
     }
@@ -300,7 +312,7 @@ impl Receiver {
             return;
         }
         let ((first, next), acknowledged) = (self.asked, progress.acknowledged);
-        if !progress.known && first > 1 {
+        if !progress.known && acknowledged < first - 1 {
             let reason = format!("this server does not know the session, and message {first} is not its first");
             return self.fail(Code::UNKNOWN_SESSION, Again::Never, reason);
         }
@@ -316,6 +328,8 @@ impl Receiver {
             return self.fail(Code::CLIENT_BEHIND, Again::Never, reason);
         }
         self.state = State::Open;
+        // What the client knows to be final it has kept, even if it could not say so.
+        self.noted = (first > 1).then_some(first - 1);
         self.applied = acknowledged;
         self.pending = Run::new(acknowledged + 1);
         let verdicts: Vec<_> = progress.verdicts.into_iter().filter(|(number, _)| *number >= first).collect();
@@ -324,6 +338,7 @@ impl Receiver {
         self.frames.push_back(ServerFrame::Granted(Grant {
             acknowledged: told,
             checksum: if told == 0 { Some(0) } else { progress.checksum.filter(|_| told == acknowledged) },
+            last: progress.checksum.filter(|_| told < acknowledged).map(|checksum| (acknowledged, checksum)),
             window: self.config.window,
             window_bytes: self.config.window_bytes,
             max_body: self.config.max_body,
@@ -338,8 +353,8 @@ impl Receiver {
     }
 
     fn applied(&mut self, applied: Applied) {
-        let is_part =
-            applied.put_off.is_none() && self.in_hand.front().is_some_and(|(last, _)| applied.through < *last);
+        let Some(&(last, _)) = self.in_hand.front() else { return };
+        let is_part = applied.put_off.is_none() && applied.through < last;
         if !is_part || self.void > 0 {
             self.in_hand.pop_front();
         }
@@ -349,12 +364,14 @@ impl Receiver {
             return;
         }
         let Applied { through, verdicts, put_off } = applied;
+        let through = through.clamp(self.applied, last);
         self.tell(verdicts);
         if through > self.applied {
             self.applied = through;
             self.acknowledge();
         }
-        if let Some(PutOff { code, after, reason }) = put_off {
+        // Where nothing is left of the run, nothing was put off.
+        if let Some(PutOff { code, after, reason }) = put_off.filter(|_| through < last) {
             let number = through + 1;
             self.pending = Run::new(number);
             self.void = self.in_hand.len();

@@ -143,6 +143,7 @@ fn a_message_that_is_not_the_clients_own_is_found_by_its_checksum() {
         let grant = Grant {
             acknowledged: 3,
             checksum,
+            last: None,
             window: 9,
             window_bytes: 9,
             max_body: 9,

@@ -348,11 +348,13 @@ proptest! {
         window in (any::<u32>(), any_number()),
         tokens in (TOKEN, TOKEN),
         drain in any::<bool>(),
+        last in proptest::option::of(any::<u32>()),
         pieces in proptest::collection::vec(1usize..200, 1..10),
     ) {
         let (acknowledged, checksum, messages, window_bytes, max_body, idle, level, server) = grant;
+        let last = last.map(|last| (numbers.0, last));
         let frames = [
-            ServerFrame::Granted(Grant { acknowledged, checksum, window: messages, window_bytes, max_body,
+            ServerFrame::Granted(Grant { acknowledged, checksum, last, window: messages, window_bytes, max_body,
                 idle: Duration::from_secs(idle), level, server: server.into() }),
             ServerFrame::Acknowledged(numbers.1),
             ServerFrame::Refused { number: numbers.0, code: Code(codes.0), reason: texts.0.into() },

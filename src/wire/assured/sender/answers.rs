@@ -5,23 +5,33 @@
 use std::time::{Duration, Instant};
 
 use super::{Event, Link, Sender, StopReason, Window};
-use crate::wire::assured::{Again, ClientFrame, Code, Grant, ServerFrame, checksum};
+use crate::wire::assured::{Again, ClientFrame, Code, Grant, PING_AFTER, ServerFrame, TAKE_OVERS, checksum};
 
 impl Sender {
     /// Takes a frame of the server.
     pub(super) fn frame(&mut self, frame: ServerFrame<'_>, now: Instant) {
         match (frame, self.link) {
-            (ServerFrame::Error { code, again, reason }, link) if link != Link::Connecting => {
+            // All is final: how the connection ends is of no concern any more.
+            (ServerFrame::Bye { .. } | ServerFrame::Error { .. }, Link::Leaving(_)) => self.over(Event::Done),
+            // What was under way when the connection was left.
+            (_, Link::Down(_) | Link::Leaving(_) | Link::Over) => {}
+            (ServerFrame::Error { code, again, reason }, Link::Opening(_) | Link::Proving { .. } | Link::Open(_)) => {
                 self.refused_session(code, again, reason.into_owned(), now);
             }
-            (ServerFrame::Bye { .. }, Link::Leaving(_)) => self.over(Event::Done),
             (ServerFrame::Bye { acknowledged, drain }, Link::Open(_)) => self.sent_away(acknowledged, drain, now),
             (ServerFrame::Ping(token), Link::Open(_)) => {
-                self.words.push_back(ClientFrame::Pong(token.into_owned().into()));
+                if self.words.len() < Self::UNSENT {
+                    self.words.push_back(ClientFrame::Pong(token.into_owned().into()));
+                }
             }
             (ServerFrame::Pong(_), Link::Open(_) | Link::Opening(_)) => {}
             (ServerFrame::Granted(grant), Link::Opening(_)) => self.granted(&grant, now),
             (ServerFrame::Acknowledged(number), Link::Open(_)) => self.acknowledged(number, now),
+            (ServerFrame::Refused { number, .. } | ServerFrame::Reply { number, .. }, Link::Open(_))
+                if !(1..self.next).contains(&number) =>
+            {
+                self.broken(format!("it speaks of message {number}, which was not sent"), now);
+            }
             (ServerFrame::Refused { number, code, reason }, Link::Open(_)) => {
                 if self.is_new_verdict(number) {
                     self.tally.refused += 1;
@@ -39,8 +49,6 @@ impl Sender {
             (ServerFrame::Window { messages, bytes }, Link::Open(_)) => {
                 self.window = Window { messages: messages.into(), bytes };
             }
-            // What was under way when the connection was left.
-            (_, Link::Down(_) | Link::Leaving(_) | Link::Over) => {}
             _ => self.broken("it said something that has no place there".to_owned(), now),
         }
     }
@@ -59,9 +67,9 @@ impl Sender {
 
     /// The spool has said what the checksum is of a message that is not held.
     pub(super) fn prove(&mut self, own: Option<u32>, now: Instant) {
-        if let Link::Proving { acknowledged, checksum } = self.link {
+        if let Link::Proving { acknowledged, number, checksum } = self.link {
             match own.is_some_and(|own| own != checksum) {
-                true => self.forked(acknowledged),
+                true => self.forked(number),
                 false => self.opened(acknowledged, now),
             }
         }
@@ -81,18 +89,25 @@ impl Sender {
             return self.stop(StopReason::Lost(Code::CLIENT_BEHIND, reason));
         }
         self.window = Window { messages: grant.window.into(), bytes: grant.window_bytes };
+        self.ping_after = (grant.idle / 3).clamp(Self::LEAST_PING_AFTER, PING_AFTER);
         self.events.push_back(Event::Opened { server: grant.server.clone().into_owned(), level: grant.level });
-        let own = match acknowledged == before {
-            true => self.held.checksum(),
-            false => self.held.message(acknowledged).map(checksum),
-        };
-        match (grant.checksum, own) {
-            (Some(theirs), Some(own)) if theirs != own => self.forked(acknowledged),
-            (Some(checksum), None) if acknowledged > before => {
-                self.link = Link::Proving { acknowledged, checksum };
-                self.events.push_back(Event::Checksum(acknowledged));
+        // The last message that it has, where it says its checksum.
+        let proof = grant.last.or(grant.checksum.map(|checksum| (acknowledged, checksum)));
+        match proof.map(|(number, theirs)| (number, theirs, self.own_checksum(number))) {
+            Some((number, ..)) if number < acknowledged || number >= self.next => self.forked(number),
+            Some((number, theirs, Some(own))) if theirs != own => self.forked(number),
+            Some((number, checksum, None)) if number > before => {
+                self.link = Link::Proving { acknowledged, number, checksum };
+                self.events.push_back(Event::Checksum(number));
             }
             _ => self.opened(acknowledged, now),
+        }
+    }
+
+    fn own_checksum(&self, number: u64) -> Option<u32> {
+        match number == self.settled {
+            true => self.held.checksum(),
+            false => self.held.message(number).map(checksum),
         }
     }
 
@@ -123,6 +138,7 @@ impl Sender {
     fn finish(&mut self, through: u64, now: Instant) {
         if through > self.settled {
             (self.moved, self.waiting) = (now, now);
+            self.taken_over = 0;
             self.tally.settled += through - self.settled;
             self.sent_bytes -= self.held.size_of(self.settled + 1..=through.min(self.sent));
             // What was acknowledged before the connection was lost need not be sent again.
@@ -132,7 +148,10 @@ impl Sender {
         }
         if self.unnoted && through >= self.last_verdict {
             self.unnoted = false;
-            self.words.push_back(ClientFrame::Noted(through));
+            match self.words.back_mut() {
+                Some(ClientFrame::Noted(number)) => *number = through,
+                _ => self.words.push_back(ClientFrame::Noted(through)),
+            }
         }
     }
 
@@ -150,7 +169,7 @@ impl Sender {
         self.sent = number - 1;
         self.sent_bytes = self.held.size_of(self.settled + 1..=self.sent);
         let after = self.pauses.stretched(after);
-        self.put_off = now.checked_add(after);
+        self.put_off = Some(now + after);
         self.trouble = Some(reason.clone());
         self.events.push_back(Event::PutOff { code, reason, after });
     }
@@ -158,18 +177,25 @@ impl Sender {
     /// The server ends the connection, and the session goes on over another.
     fn sent_away(&mut self, acknowledged: u64, drain: bool, now: Instant) {
         self.acknowledged(acknowledged, now);
-        self.events.push_back(Event::Disconnect);
-        match drain {
-            true => {
+        match (drain, self.link) {
+            (true, Link::Open(since)) => {
                 self.elsewhere = true;
-                self.down("the server is about to end".to_owned(), now, Duration::ZERO);
+                let pause = self.pauses.after_order(now.saturating_duration_since(since));
+                self.events.push_back(Event::Disconnect);
+                self.down("the server is about to end".to_owned(), now, pause);
             }
-            false => self.lose("the server has ended the connection".to_owned(), now),
+            (false, Link::Open(_)) => self.drop_link("the server has ended the connection".to_owned(), now),
+            _ => {}
         }
     }
 
     fn refused_session(&mut self, code: Code, again: Again, reason: String, now: Instant) {
         match again {
+            Again::Never if code == Code::TAKEN_OVER && self.taken_over < TAKE_OVERS => {
+                // It may have been an earlier connection of this very session, whose opening came late. A real other has sent other messages, and is found by those.
+                self.taken_over += 1;
+                self.drop_link(reason, now);
+            }
             Again::Never => self.stop(match code {
                 Code::CLIENT_BEHIND | Code::UNKNOWN_SESSION | Code::SERVER_BEHIND | Code::TAKEN_OVER => {
                     StopReason::Lost(code, reason)
@@ -179,7 +205,7 @@ impl Sender {
             Again::After(least) => {
                 self.events.push_back(Event::Disconnect);
                 self.elsewhere = true;
-                let again = self.pauses.next().max(self.pauses.stretched(least));
+                let again = self.pause(now).max(self.pauses.stretched(least));
                 self.down(format!("the server says: {reason}"), now, again);
             }
         }

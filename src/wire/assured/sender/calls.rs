@@ -35,7 +35,7 @@ pub struct Start {
 /// What a sender is told; `F` is what it is told by: frames, or [packets](crate::wire::assured::datagram::ServerPacket).
 #[derive(Debug)]
 pub enum Input<F> {
-    /// Messages were accepted: they are in the spool, durably, or there is none. The first has the number that [`Sender::wants`](super::Sender::wants) said.
+    /// Messages were accepted: they are in the spool, durably, or there is none. The first has the number that [`wants`](super::Sender::wants) said.
     Accepted(Run),
     /// There will be no more.
     NoMore,
@@ -49,7 +49,7 @@ pub enum Input<F> {
     Broken(String),
     /// The connection has ended.
     Disconnected(String),
-    /// The answer to [`Output::Checksum`]: that of the message, if the spool still has it.
+    /// The answer to [`Output::Checksum`], before any other frame: that of the message, if the spool still has it.
     Checksum(Option<u32>),
 }
 
@@ -61,7 +61,7 @@ pub enum Output<'a, F = ClientFrame<'a>> {
         /// Whether another server may be better.
         elsewhere: bool,
     },
-    /// Send a frame. Ask for the next only once there is room for it.
+    /// Send a frame. Until there is room for the next, ask only for [what is not sent](super::Sender::poll_events).
     Send(F),
     /// Drop the connection.
     Disconnect,

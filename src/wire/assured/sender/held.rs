@@ -17,6 +17,15 @@ pub(super) struct Held {
     bytes: u64,
 }
 
+/// Where a message lies, until something is added or becomes final.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    /// In which run.
+    at: usize,
+    /// How many bytes it has.
+    pub(super) size: u64,
+}
+
 impl Held {
     /// What a single message counts beside its bytes: where it lies.
     const OVERHEAD: usize = size_of::<crate::wire::Span>();
@@ -69,31 +78,37 @@ impl Held {
 
     /// The message of a number, if it is held and not final.
     pub(super) fn message(&self, number: u64) -> Option<&[u8]> {
-        self.run(number).map(|run| run.message(number))
+        self.at(number).and_then(|at| self.runs.get(at)).map(|run| run.message(number))
     }
 
-    /// How many bytes the message has.
-    pub(super) fn size(&self, number: u64) -> Option<u64> {
-        self.message(number).map(|message| message.len() as u64)
+    /// Where the message of a number lies, if it is held and not final. It is looked for first where another was found, and in the run after that.
+    pub(super) fn find(&self, number: u64, near: Place) -> Option<Place> {
+        let is_in = |at: &usize| self.runs.get(*at).is_some_and(|run| run.first <= number && number < run.next());
+        let beside = [near.at, near.at + 1].into_iter().find(is_in).filter(|_| number >= self.first);
+        let at = beside.or_else(|| self.at(number))?;
+        let size = self.runs.get(at)?.message(number).len() as u64;
+        Some(Place { at, size })
     }
 
-    /// Where the message was sent first, if that was in another session.
-    pub(super) fn origin(&self, number: u64) -> Option<(SessionId, u64)> {
-        let origins = &self.run(number)?.origins;
-        let at = origins.binary_search_by_key(&number, |(here, ..)| *here).ok()?;
-        origins.get(at).map(|(_, session, there)| (session.clone(), *there))
+    /// A message where it was found just now, and where it was sent first, if that was in another session.
+    pub(super) fn take_from(&self, place: Place, number: u64) -> (Option<(SessionId, u64)>, &[u8]) {
+        let Some(run) = self.runs.get(place.at) else { return (None, &[]) };
+        let origin = run.origins.binary_search_by_key(&number, |(here, ..)| *here).ok();
+        let origin = origin.and_then(|at| run.origins.get(at)).map(|(_, session, there)| (session.clone(), *there));
+        (origin, run.message(number))
     }
 
-    fn run(&self, number: u64) -> Option<&Run> {
+    /// Which run has a number.
+    fn at(&self, number: u64) -> Option<usize> {
         if number < self.first {
             return None;
         }
         let at = self.runs.partition_point(|run| run.next() <= number);
-        self.runs.get(at).filter(|run| run.first <= number)
+        self.runs.get(at).is_some_and(|run| run.first <= number).then_some(at)
     }
 
     fn counts(run: &Run) -> u64 {
-        (run.bytes.len() + run.len() * Self::OVERHEAD) as u64
+        (size_of::<Run>() + run.bytes.len() + run.len() * Self::OVERHEAD) as u64
     }
 }
 
@@ -141,6 +156,7 @@ mod tests {
         let session = SessionId::of_bits(1);
         let mut held = Held::new(1, None);
         held.push(Run { origins: vec![(2, session.clone(), 77)], ..run(1, &["one", "two"]) });
-        assert_eq!((held.origin(1), held.origin(2)), (None, Some((session, 77))));
+        let origin = |number| held.find(number, Place::default()).and_then(|place| held.take_from(place, number).0);
+        assert_eq!((origin(1), origin(2), origin(3)), (None, Some((session, 77)), None));
     }
 }

@@ -14,15 +14,15 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 pub use calls::{Input, Output, SenderConfig, Start, StopReason, Tally};
-use held::Held;
+use held::{Held, Place};
 use pauses::Pauses;
 
-use super::{ClientFrame, Code, Level, Open, ServerFrame, WINDOW_BYTES};
+use super::{ClientFrame, Code, Level, Open, PING_AFTER, ServerFrame, WINDOW_BYTES};
 
 /// The client's side of a session.
 ///
-/// [`handle`](Self::handle) it whatever comes, and after that call [`poll`](Self::poll) until it says to wait. Give it messages while it
-/// [wants](Self::wants) some.
+/// [`handle`](Self::handle) it whatever comes, and after that call [`poll`](Self::poll) until it says to wait; [`poll_events`](Self::poll_events) instead while there is no
+/// room for what it sends. Give it messages while it [wants](Self::wants) some, and frames while it [wants those](Self::wants_input).
 #[derive(Debug)]
 pub struct Sender {
     config: SenderConfig,
@@ -40,6 +40,8 @@ pub struct Sender {
     sent: u64,
     /// How many bytes are on their way.
     sent_bytes: u64,
+    /// Where the last lay that was sent: the next is not far.
+    place: Place,
     /// Since when something has been on its way without anything becoming final.
     waiting: Instant,
     /// Until when nothing is sent, since the server has put messages off.
@@ -55,6 +57,10 @@ pub struct Sender {
     /// What went wrong last, for the user.
     trouble: Option<String>,
     pauses: Pauses,
+    /// How often it was taken over in a row, with nothing becoming final.
+    taken_over: u32,
+    /// After how much silence it asks whether the server is there.
+    ping_after: Duration,
     /// Whether the next connection is better made to another server.
     elsewhere: bool,
     was_open: bool,
@@ -77,6 +83,7 @@ enum Link {
     /// The server has said so much of the session, and the spool is asked whether it says the same.
     Proving {
         acknowledged: u64,
+        number: u64,
         checksum: u32,
     },
     /// Open since this time.
@@ -131,6 +138,12 @@ impl Sender {
     /// It wants more messages while those that it holds have fewer bytes than this.
     pub const HOLDS: u64 = 2 * WINDOW_BYTES;
 
+    /// How many words may wait to be sent before no question is answered any more: a server that asks and does not listen fills no memory.
+    const UNSENT: usize = 64;
+
+    /// The least silence after which it asks whether the server is there, however short the server's patience is.
+    const LEAST_PING_AFTER: Duration = Duration::from_secs(1);
+
     /// A sender that has no connection yet.
     pub fn new(config: SenderConfig, start: Start, now: Instant) -> Self {
         let Start { first, next, checksum } = start;
@@ -143,6 +156,7 @@ impl Sender {
             settled: first - 1,
             sent: first - 1,
             sent_bytes: 0,
+            place: Place::default(),
             waiting: now,
             put_off: None,
             events: VecDeque::new(),
@@ -151,6 +165,8 @@ impl Sender {
             unnoted: false,
             trouble: None,
             pauses: Pauses::new(config.seed),
+            taken_over: 0,
+            ping_after: PING_AFTER,
             elsewhere: false,
             was_open: false,
             tally: Tally { accepted: next - first, ..Tally::default() },
@@ -172,9 +188,10 @@ impl Sender {
                     // Waiting begins with what there is to wait for.
                     self.moved = now;
                 }
-                self.tally.accepted += run.next().saturating_sub(self.next);
-                self.next = self.next.max(run.next());
+                let known = self.next;
                 self.held.push(run);
+                self.next = self.next.max(self.held.next());
+                self.tally.accepted += self.next - known;
             }
             Input::NoMore => self.no_more = true,
             Input::Connected if self.link == Link::Connecting => self.open(now),
@@ -196,24 +213,16 @@ impl Sender {
 
     /// What is to be done next.
     pub fn poll(&mut self, now: Instant) -> Output<'_> {
-        self.check_time(now);
-        if matches!(self.link, Link::Down(_)) && self.no_more && !self.has_unsettled() {
-            self.over(Event::Done);
-        }
-        if let Some(event) = self.events.pop_front() {
-            return self.tell(event);
+        if self.has_event(now) {
+            return self.event();
         }
         match self.link {
-            Link::Down(at) if at <= now => {
-                self.link = Link::Connecting;
-                return Output::Connect { elsewhere: mem::take(&mut self.elsewhere) };
-            }
             Link::Open(_) => {
                 if let Some(word) = self.words.pop_front() {
                     return Output::Send(word);
                 }
-                if self.may_send(now) {
-                    return Output::Send(self.next_message(now));
+                if let Some(place) = self.may_send(now) {
+                    return Output::Send(self.message(place, now));
                 }
                 if self.no_more && !self.has_unsettled() {
                     self.link = Link::Leaving(now);
@@ -228,6 +237,19 @@ impl Sender {
             Link::Down(_) | Link::Connecting | Link::Proving { .. } | Link::Leaving(_) | Link::Over => {}
         }
         Output::Wait(self.due(now))
+    }
+
+    /// The same without anything that is to be sent, for as long as there is no room for it: what comes is told, and what is due is done.
+    pub fn poll_events(&mut self, now: Instant) -> Output<'_> {
+        match self.has_event(now) {
+            true => self.event(),
+            false => Output::Wait(self.due(now)),
+        }
+    }
+
+    /// Whether frames are to be handled now: not between [`Output::Checksum`] and [`Input::Checksum`].
+    pub fn wants_input(&self) -> bool {
+        !matches!(self.link, Link::Proving { .. })
     }
 
     /// The number of the next message that it would take; none while it holds enough.
@@ -266,36 +288,66 @@ impl Sender {
         }));
     }
 
-    fn may_send(&self, now: Instant) -> bool {
-        let Some(body) = self.held.size(self.sent + 1) else { return false };
-        let on_the_way = self.sent - self.settled;
-        // One message may always be on its way, however large, unless the server has paused.
-        let fits = on_the_way == 0 || self.sent_bytes + body <= self.window.bytes;
-        self.put_off.is_none_or(|until| until <= now) && on_the_way < self.window.messages && fits
+    /// Whether there is something to be told or done, other than sending.
+    fn has_event(&mut self, now: Instant) -> bool {
+        self.check_time(now);
+        if matches!(self.link, Link::Down(_)) && self.no_more && !self.has_unsettled() {
+            self.over(Event::Done);
+        }
+        !self.events.is_empty() || matches!(self.link, Link::Down(at) if at <= now)
     }
 
-    fn next_message(&mut self, now: Instant) -> ClientFrame<'_> {
-        if self.sent == self.settled || self.put_off.take().is_some() {
+    fn event(&mut self) -> Output<'_> {
+        match self.events.pop_front() {
+            Some(event) => self.tell(event),
+            None => {
+                self.link = Link::Connecting;
+                Output::Connect { elsewhere: mem::take(&mut self.elsewhere) }
+            }
+        }
+    }
+
+    /// Where the next message lies, if it may be sent now.
+    fn may_send(&self, now: Instant) -> Option<Place> {
+        let on_the_way = self.sent - self.settled;
+        if on_the_way >= self.window.messages || self.put_off.is_some_and(|until| until > now) {
+            return None;
+        }
+        let place = self.held.find(self.sent + 1, self.place)?;
+        // One message may always be on its way, however large, unless the server has paused.
+        let fits = on_the_way == 0 || self.sent_bytes + place.size <= self.window.bytes;
+        fits.then_some(place)
+    }
+
+    fn message(&mut self, place: Place, now: Instant) -> ClientFrame<'_> {
+        let was_put_off = self.put_off.take().is_some();
+        if self.sent == self.settled || was_put_off {
             self.waiting = now;
         }
+        self.place = place;
         self.sent += 1;
-        let number = self.sent;
-        self.sent_bytes += self.held.size(number).unwrap_or_default();
-        ClientFrame::Message {
-            number,
-            origin: self.held.origin(number),
-            body: self.held.message(number).unwrap_or_default(),
-        }
+        self.sent_bytes += place.size;
+        let (origin, body) = self.held.take_from(place, self.sent);
+        ClientFrame::Message { number: self.sent, origin, body }
     }
 
     /// The connection is lost, or there is none to be had: another is made after a pause.
     fn lose(&mut self, reason: String, now: Instant) {
-        let pause = match self.link {
-            Link::Down(_) | Link::Over => return,
+        if matches!(self.link, Link::Down(_) | Link::Over) {
+            return;
+        }
+        let pause = self.pause(now);
+        // One that was not even opened may be of no use.
+        self.elsewhere |= !self.is_open();
+        self.down(reason, now, pause);
+    }
+
+    /// The pause before the next connection.
+    fn pause(&mut self, now: Instant) -> Duration {
+        match self.link {
             Link::Open(since) => self.pauses.after_use(now.saturating_duration_since(since)),
             _ => self.pauses.next(),
-        };
-        self.down(reason, now, pause);
+        }
     }
 
     fn down(&mut self, reason: String, now: Instant, again: Duration) {
@@ -306,7 +358,7 @@ impl Sender {
         self.events.push_back(Event::Lost { reason, again });
     }
 
-    /// The connection is given up from this side.
+    /// The connection is given up from this side, and there is one.
     fn drop_link(&mut self, reason: String, now: Instant) {
         self.events.push_back(Event::Disconnect);
         self.lose(reason, now);

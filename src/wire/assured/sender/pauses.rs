@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::wire::assured::{BACK_OFF, HEALTHY_AFTER};
+use crate::wire::assured::{BACK_OFF, HEALTHY_AFTER, LONGEST_PAUSE};
 
 /// Pauses that double, each a random part of what it may be ("full jitter").
 #[derive(Debug)]
@@ -33,8 +33,16 @@ impl Pauses {
         self.next()
     }
 
+    /// The next pause, after a connection that was open for so long and that the server has ended in order: none, unless such ends follow each other quickly.
+    pub(super) fn after_order(&mut self, open: Duration) -> Duration {
+        let first = open >= HEALTHY_AFTER || self.most == BACK_OFF.0;
+        let pause = self.after_use(open);
+        if first { Duration::ZERO } else { pause }
+    }
+
     /// Something longer by up to a quarter, for a pause that the server has asked for.
     pub(super) fn stretched(&mut self, pause: Duration) -> Duration {
+        let pause = pause.min(LONGEST_PAUSE);
         pause + self.part_of(pause / 4)
     }
 

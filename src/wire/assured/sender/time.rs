@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::{Event, Link, Sender, StopReason};
-use crate::wire::assured::{ACKNOWLEDGE_TIMEOUT, ClientFrame, IDLE_TIMEOUT, OPEN_TIMEOUT, PING_AFTER};
+use crate::wire::assured::{ACKNOWLEDGE_TIMEOUT, ClientFrame, IDLE_TIMEOUT, OPEN_TIMEOUT};
 
 impl Sender {
     /// Does what is due.
@@ -25,9 +25,10 @@ impl Sender {
                 self.drop_link(format!("nothing was acknowledged for {ACKNOWLEDGE_TIMEOUT:?}"), now);
             }
             Link::Open(_) if self.heard + IDLE_TIMEOUT <= now => {
+                self.elsewhere = true;
                 self.drop_link(format!("the server was silent for {IDLE_TIMEOUT:?}"), now);
             }
-            Link::Open(_) if !self.pinged && self.heard + PING_AFTER <= now => {
+            Link::Open(_) if !self.pinged && self.heard + self.ping_after <= now => {
                 self.pinged = true;
                 self.words.push_back(ClientFrame::Ping("there".into()));
             }
@@ -43,7 +44,7 @@ impl Sender {
             Link::Down(at) => Some(at),
             Link::Opening(since) | Link::Leaving(since) => Some(since + OPEN_TIMEOUT),
             Link::Open(_) => {
-                let ping = if self.pinged { self.heard + IDLE_TIMEOUT } else { self.heard + PING_AFTER };
+                let ping = if self.pinged { self.heard + IDLE_TIMEOUT } else { self.heard + self.ping_after };
                 let resumed = self.put_off.filter(|until| *until > now);
                 [Some(ping), self.stuck_at(), resumed].into_iter().flatten().min()
             }
