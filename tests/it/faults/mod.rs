@@ -7,9 +7,12 @@
 //! `WILCO_FAULTS_SEED=n` the part that another run has done.
 
 mod disks;
+mod forks;
 mod killed;
+mod network;
 mod pipeline;
 mod points;
+mod proxy;
 
 use pipeline::{Pipeline, Server};
 use points::{Injection, has_strace};

@@ -38,8 +38,12 @@ impl Pipeline {
         Pipeline::at(directory, address)
     }
 
-    /// One whose files are in this directory, and whose server is at this address.
-    pub(super) fn at(directory: TempDir, address: String) -> Pipeline {
+    /// One with nothing in it, whose server takes a free port.
+    pub(super) fn over_tcp() -> Pipeline {
+        Pipeline::at(tempfile::tempdir().expect("a directory"), "tcp:127.0.0.1:0".to_owned())
+    }
+
+    fn at(directory: TempDir, address: String) -> Pipeline {
         let (store, spool) = (directory.path().join("store.db"), directory.path().join("spool"));
         Pipeline { directory, store, spool, address }
     }
@@ -65,7 +69,12 @@ impl Pipeline {
     }
 
     pub(super) fn client(&self) -> Launch {
-        Launch::client(["--json", "--spool", text_of(&self.spool), &self.address])
+        self.client_of(&self.address)
+    }
+
+    /// A client of another address than the server's, such as a proxy's.
+    pub(super) fn client_of(&self, address: &str) -> Launch {
+        Launch::client(["--json", "--spool", text_of(&self.spool), address])
     }
 
     /// Makes the store, as a server does that is then stopped.
