@@ -6,9 +6,12 @@
 //! By itself a bounded part of each sweep is done, evenly spread, from a seed that is told. `WILCO_FAULTS=all` does all of them (`tests/soak`),
 //! `WILCO_FAULTS_SEED=n` the part that another run has done.
 
+mod clocks;
 mod disks;
 mod forks;
+mod handlers;
 mod killed;
+mod load;
 mod network;
 mod pipeline;
 mod points;
