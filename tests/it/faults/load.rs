@@ -4,10 +4,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use socket2::{Domain, Socket, Type};
 
 use super::pipeline::body;
 use super::{Pipeline, Server};
@@ -20,14 +21,18 @@ fn most_memory(program: &Program) -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 
-fn connect(port: &str) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", port.parse().expect("a port"))).expect("connect");
+/// A connection whose system takes little that is not read.
+pub(super) fn connect(port: &str) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port"))).into()).expect("connect");
+    let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(DEADLINE)).expect("set a deadline");
     stream
 }
 
 /// Opens a session.
-fn open(port: &str, session: usize, more: &str) -> (TcpStream, BufReader<TcpStream>) {
+pub(super) fn open(port: &str, session: usize, more: &str) -> (TcpStream, BufReader<TcpStream>) {
     let mut writer = connect(port);
     let mut reader = BufReader::new(writer.try_clone().expect("a second handle"));
     writer.write_all(format!("WILCO/1 OPEN sid={session:020} first=1 next=1{more}\n").as_bytes()).expect("open");
@@ -35,7 +40,7 @@ fn open(port: &str, session: usize, more: &str) -> (TcpStream, BufReader<TcpStre
     (writer, reader)
 }
 
-fn hear(reader: &mut BufReader<TcpStream>) -> String {
+pub(super) fn hear(reader: &mut BufReader<TcpStream>) -> String {
     let mut line = String::new();
     reader.read_line(&mut line).expect("a line");
     line
@@ -79,7 +84,8 @@ fn clients_that_never_read_take_no_more_memory_than_is_theirs() {
     // A run of messages is answered as a whole: a window of them is 4 MiB of answers.
     let large = "x".repeat(4_000);
     for (options, more) in [(["--store", &stored], ""), (["--reply", &large], " reply=1")] {
-        let server = Launch::server(["127.0.0.1:0", "-k", "--write-timeout", "1s"].iter().chain(&options)).start();
+        let server =
+            Launch::server(["127.0.0.1:0?sndbuf=4k", "-k", "--write-timeout", "1s"].iter().chain(&options)).start();
         let port = server.port();
         drop(open(&port, 0, ""));
         let before = most_memory(&server);

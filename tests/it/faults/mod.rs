@@ -12,6 +12,7 @@ mod forks;
 mod handlers;
 mod killed;
 mod load;
+mod many;
 mod network;
 mod pipeline;
 mod points;
