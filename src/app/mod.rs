@@ -51,7 +51,7 @@ pub enum Program {
 /// Runs a program with the arguments of this process, and gives the status that it ends with.
 pub fn run(program: Program) -> Exit {
     match parse(program, std::env::args_os().collect()) {
-        Ok(command) => exit::of(dispatch(command)),
+        Ok(command) => exit::of(runtime::survive_file_limits().and_then(|()| dispatch(command))),
         Err(error) => report::usage(&error, args::missing(program), args::synopsis(program)),
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -47,6 +48,13 @@ pub(super) fn default_workers() -> usize {
 
 fn runtime() -> anyhow::Result<Runtime> {
     Ok(Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Lets a write beyond the limit of a file's size (`ulimit -f`, setrlimit(2)) fail, so that it is treated as a disk that is full; the kernel would end the process
+/// with SIGXFSZ. It is caught, not ignored: programs that are started have it as ever.
+pub(super) fn survive_file_limits() -> anyhow::Result<()> {
+    signal_hook::flag::register(nix::libc::SIGXFSZ, Arc::default())?;
+    Ok(())
 }
 
 /// What a signal asks for.

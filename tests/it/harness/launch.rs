@@ -39,6 +39,7 @@ pub(crate) struct Launch {
     arguments: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
+    through: Vec<OsString>,
     terminal: Terminal,
     namespace: Option<String>,
     no_input: bool,
@@ -57,6 +58,7 @@ impl Launch {
             arguments: arguments.into_iter().map(Into::into).collect(),
             variables: Vec::new(),
             directory: None,
+            through: Vec::new(),
             terminal: Terminal::NONE,
             namespace: None,
             no_input: false,
@@ -107,6 +109,16 @@ impl Launch {
 
     pub(crate) fn directory(mut self, directory: &Path) -> Launch {
         self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// Starts it by way of another program, such as strace, which these words call.
+    pub(crate) fn through<I>(mut self, words: I) -> Launch
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString>,
+    {
+        self.through = words.into_iter().map(Into::into).collect();
         self
     }
 
@@ -181,6 +193,7 @@ impl Launch {
         if self.terminal.stdin {
             words.extend(["setsid", "--ctty"].map(OsString::from));
         }
+        words.extend(self.through.iter().cloned());
         words.push(self.program.clone().into());
         words.extend(self.arguments.iter().cloned());
         let mut command = Command::new(&words[0]);

@@ -63,8 +63,13 @@ impl Output {
     }
 
     /// Waits until `find` finds something; `None` when the deadline has passed or nothing more can come.
-    pub(crate) fn wait<T>(&self, mut find: impl FnMut(&State) -> Option<T>) -> Option<T> {
-        let end = Instant::now() + DEADLINE;
+    pub(crate) fn wait<T>(&self, find: impl FnMut(&State) -> Option<T>) -> Option<T> {
+        self.wait_within(DEADLINE, find)
+    }
+
+    /// The same with a deadline of its own.
+    pub(crate) fn wait_within<T>(&self, time: Duration, mut find: impl FnMut(&State) -> Option<T>) -> Option<T> {
+        let end = Instant::now() + time;
         let mut state = self.lock();
         loop {
             if let Some(found) = find(&state) {

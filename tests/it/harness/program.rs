@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Write;
 use std::process::{Child, ChildStdin};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -96,6 +97,24 @@ impl Program {
         found.unwrap_or_else(|| self.fail(&format!("never showed {text:?} {count} times")));
     }
 
+    /// Waits until `text` has appeared on its standard output, or it has ended: false then.
+    pub(crate) fn shows(&self, text: &str, time: Duration) -> bool {
+        let found = self.output.wait_within(time, |state| match state.text(Stream::Stdout).contains(text) {
+            true => Some(true),
+            false => state.is_over().then_some(false),
+        });
+        found.unwrap_or_else(|| self.fail(&format!("never showed {text:?}")))
+    }
+
+    /// Waits until it listens, or has ended: false then.
+    pub(crate) fn listens(&self) -> bool {
+        let found = self.output.wait(|state| match state.text(Stream::Stderr).contains("listening on ") {
+            true => Some(true),
+            false => state.is_over().then_some(false),
+        });
+        found.unwrap_or_else(|| self.fail("neither listens nor ends"))
+    }
+
     /// What its terminal shows, or what is on its standard output so far.
     pub(crate) fn screen(&self) -> String {
         self.output.look(|state| state.text(Stream::Stdout))
@@ -127,8 +146,15 @@ impl Program {
     }
 
     /// Waits for its end. A program that does not end is killed, and the test fails with all it has printed.
-    pub(crate) fn wait(mut self) -> Finished {
-        self.wait_for_exit();
+    pub(crate) fn wait(self) -> Finished {
+        self.wait_within(DEADLINE)
+    }
+
+    /// The same with a deadline of its own, for one that is to run for long.
+    pub(crate) fn wait_within(mut self, time: Duration) -> Finished {
+        if self.output.wait_within(time, |state| state.exited.then_some(())).is_none() {
+            self.fail::<()>(&format!("did not end within {time:?}"));
+        }
         self.stdin = None;
         if self.output.wait(|state| state.is_over().then_some(())).is_none() {
             self.fail::<()>("has ended, yet something it started still has its output open");

@@ -11,7 +11,6 @@ const GIVEN: &[&str] = &[
     "not a git checkout, so no file is tracked",
     "there is no systemd-analyze here",
     "this kernel has no landlock",
-    "there is no strace here",
 ];
 
 /// Reasons that lie in how the tests are run: they are not accepted where `WILCO_TEST_SKIPS=none` is set.
@@ -20,6 +19,7 @@ const SURROUNDINGS: &[&str] = &[
     "this system lets nobody but root make a network namespace",
     "only root may become another user",
     "only root may mount a file system",
+    "there is no strace here",
 ];
 
 /// Tells that the test `name` is skipped; the caller returns. Fails for a reason that is not in the list.
