@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use super::error::{Naming, SpoolError};
 use crate::wire::assured::SessionId;
@@ -157,10 +157,10 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), SpoolError> {
     fs::rename(&new, path).naming("rename", &new)
 }
 
-/// How files are made: for this user alone.
+/// How files are made: for this user alone, and never where a link leads to.
 pub(super) fn create() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).mode(0o600);
+    options.write(true).create(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
     options
 }
 

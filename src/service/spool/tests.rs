@@ -218,6 +218,20 @@ fn what_is_not_ours_is_not_touched() {
     assert!(matches!(Spool::open(directory.path().join("file"), small()), Err(SpoolError::Foreign { .. })));
 }
 
+#[test]
+fn what_links_lead_to_is_not_touched() {
+    let directory = temporary();
+    let precious = directory.path().join("precious");
+    for name in ["lock", "session.new"] {
+        let spool = directory.path().join(name).with_extension("box");
+        fs::create_dir(&spool).expect("a directory");
+        fs::write(&precious, "precious").expect("a file");
+        std::os::unix::fs::symlink(&precious, spool.join(name)).expect("a link");
+        assert!(Spool::open(&spool, small()).is_err(), "{name}");
+        assert_eq!(fs::read_to_string(&precious).expect("the file"), "precious", "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_dead_letter_is_there_once() {
     let directory = temporary();

@@ -104,14 +104,14 @@ impl<'c> Transaction<'c> {
     }
 
     pub(super) fn open(&mut self, opening: &Opening) -> Result<Result<Opened, StoreError>> {
-        let source = self.sources.row(&opening.source)?;
         let Some(row) = self.row(&opening.session)? else {
-            return self.open_new(opening, source);
+            return self.open_new(opening);
         };
         let foreign = row.principal.is_some() && row.principal != opening.principal;
         if foreign {
             return Ok(Err(StoreError::Foreign));
         }
+        let source = self.sources.row(&opening.source)?;
         let owner = row.owner + 1;
         self.reopen.execute(params![row.row, integer(owner), opening.principal, self.now, source])?;
         let refused = self.refused.query_map([row.row], refusal)?;
@@ -122,13 +122,15 @@ impl<'c> Transaction<'c> {
     }
 
     /// A session that is not known. It is begun only at its beginning: of one that has gone on elsewhere, or was forgotten, nothing is made up.
-    fn open_new(&mut self, opening: &Opening, source: i64) -> Result<Result<Opened, StoreError>> {
+    fn open_new(&mut self, opening: &Opening) -> Result<Result<Opened, StoreError>> {
         if opening.first > 1 {
             return Ok(Ok(Opened { progress: Progress::default(), owner: Owner(0) }));
         }
         if !self.has_room_for_a_session()? {
             return Ok(Err(StoreError::TooManySessions));
         }
+        // Whoever is turned away leaves nothing, or anybody could fill the disk with names.
+        let source = self.sources.row(&opening.source)?;
         self.begin.execute(params![opening.session.as_str(), opening.principal, self.now, source])?;
         self.count = self.count.map(|count| count + 1);
         let row = self.connection.last_insert_rowid();

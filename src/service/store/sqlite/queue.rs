@@ -3,6 +3,7 @@
 //! Apart from both ends: those who ask are tasks, the writer is a thread.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -62,7 +63,26 @@ pub(super) struct Queued {
 #[derive(Debug)]
 pub(super) struct Queue {
     room: Arc<Semaphore>,
+    /// How many requests have been given back, and not come again: none may get before them, even where there is room by now.
+    later: Arc<AtomicUsize>,
     sender: Sender<Queued>,
+}
+
+/// A request for which there was no room. It has its place before all that are asked for after it.
+#[derive(Debug)]
+pub(super) struct Later {
+    request: Request,
+    _place: Place,
+}
+
+/// What keeps others from the front; it is given up once the request is in the queue, or nobody wants it any more.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// The writer's end.
@@ -71,24 +91,27 @@ pub(super) struct Waiting(Receiver<Queued>);
 
 pub(super) fn queue() -> (Queue, Waiting) {
     let (sender, receiver) = mpsc::channel();
-    (Queue { room: Arc::new(Semaphore::new(MAX_QUEUED)), sender }, Waiting(receiver))
+    let room = Arc::new(Semaphore::new(MAX_QUEUED));
+    (Queue { room, later: Arc::default(), sender }, Waiting(receiver))
 }
 
 impl Queue {
-    /// Puts a request into the queue now, so that it is before all that is asked for later. Gives it back where there is no room. One that the
-    /// writer will not take any more is dropped, which is its answer.
-    pub(super) fn put(&self, request: Request) -> Option<Request> {
-        match Arc::clone(&self.room).try_acquire_many_owned(request.weight()) {
-            Ok(room) => {
-                self.send(request, room);
-                None
-            }
-            Err(_) => Some(request),
+    /// Puts a request into the queue now, so that it is before all that is asked for later. Gives it back where there is no room, or where others wait for
+    /// some. One that the writer will not take any more is dropped, which is its answer.
+    pub(super) fn put(&self, request: Request) -> Option<Later> {
+        if self.later.load(Ordering::Acquire) == 0
+            && let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(request.weight())
+        {
+            self.send(request, room);
+            return None;
         }
+        self.later.fetch_add(1, Ordering::AcqRel);
+        Some(Later { request, _place: Place(Arc::clone(&self.later)) })
     }
 
-    /// Puts a request into the queue once there is room for it.
-    pub(super) async fn put_later(&self, request: Request) {
+    /// Puts a request into the queue once there is room for it: those of a session in the order in which this is first polled.
+    pub(super) async fn put_later(&self, later: Later) {
+        let Later { request, _place } = later;
         if let Ok(room) = Arc::clone(&self.room).acquire_many_owned(request.weight()).await {
             self.send(request, room);
         }
@@ -149,6 +172,23 @@ mod tests {
         later.await;
         assert_eq!(waiting.next().expect("the second").request.size(), Size { messages: 1, bytes: 1 });
         assert!(waiting.next().is_none());
+    }
+
+    #[tokio::test]
+    async fn nothing_gets_before_what_waits_for_room() {
+        let (queue, waiting) = queue();
+        assert!(queue.put(keep(MAX_QUEUED)).is_none());
+        let second = queue.put_later(queue.put(keep(2)).expect("no room"));
+        tokio::pin!(second);
+        assert!(futures_pending(second.as_mut()).await);
+        drop(waiting.next());
+        let third = queue.put(keep(3)).expect("it is behind the second");
+        drop(queue.put(keep(9)).expect("it is behind them, and given up"));
+        second.await;
+        queue.put_later(third).await;
+        assert!(queue.put(keep(4)).is_none());
+        let sizes: Vec<_> = std::iter::from_fn(|| waiting.next()).map(|queued| queued.request.size().bytes).collect();
+        assert_eq!(sizes, [2, 3, 4]);
     }
 
     async fn futures_pending(mut future: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {

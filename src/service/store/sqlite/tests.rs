@@ -263,3 +263,18 @@ async fn keys_are_never_used_again() {
     store.keep(plain(&["seven"])).await.expect("keep");
     assert_eq!(bodies(), "4four 7seven");
 }
+
+#[tokio::test]
+async fn whoever_is_turned_away_leaves_nothing() {
+    let fixture = InFile::new();
+    let store = fixture.open(SqliteConfig { max_sessions: 1, ..SqliteConfig::default() });
+    let by = |name: &str, opening: Opening| Opening { source: contract::source(Some(name)), ..opening };
+    let owned = Opening { principal: Some("uid:1".to_owned()), ..opening(SID, 1) };
+    store.open(by("owner", owned)).await.expect("a session");
+    let unknown = store.open(by("unknown", opening("ffffffffffffffff", 2))).await.expect("an answer");
+    assert!(!unknown.progress.known);
+    assert_eq!(store.open(by("foreign", opening(SID, 1))).await.map(drop), Err(StoreError::Foreign));
+    let more = store.open(by("more", opening("ffffffffffffffff", 1))).await.map(drop);
+    assert_eq!(more, Err(StoreError::TooManySessions));
+    assert_eq!(fixture.ask::<String>("SELECT group_concat(name) FROM sources"), "owner");
+}

@@ -33,7 +33,7 @@ pub struct Sessions<S> {
     sessions: HashMap<SessionId, Entry<S>>,
     /// The number of the last opening.
     last: u64,
-    /// How many sessions wait for the store to open them.
+    /// How many openings the store is asked for, be their sessions still there or not.
     opening: usize,
     held_bytes: usize,
     /// Sessions that have something to be done.
@@ -98,10 +98,12 @@ impl<S: Clone + Eq> Sessions<S> {
             }
             Input::Packet { from, source, packet, length } => self.packet(&Asker { from, source, length }, packet, now),
             Input::Opened(session, opening, opened) => {
-                let waits = |receiver: &DatagramReceiver| receiver.is_opening();
-                if self.of(&session, opening).is_some_and(|entry| waits(&entry.receiver)) {
-                    self.opening -= 1;
-                    self.with(&session, |receiver| receiver.opened(opened));
+                self.opening = self.opening.saturating_sub(1);
+                match self.of(&session, opening).map(|entry| entry.receiver.is_opening()) {
+                    Some(true) => self.with(&session, |receiver| receiver.opened(opened)),
+                    Some(false) => {}
+                    // It was dropped meanwhile: whoever was told of it only now is to forget it.
+                    None => self.outputs.push_back(Output::Close { session, opening }),
                 }
             }
             Input::Applied(session, opening, applied) => {
@@ -311,7 +313,6 @@ impl<S: Clone + Eq> Sessions<S> {
     fn remove(&mut self, session: &SessionId) {
         if let Some(entry) = self.sessions.remove(session) {
             self.held_bytes -= entry.receiver.held_bytes();
-            self.opening -= usize::from(entry.receiver.is_opening());
             self.outputs.push_back(Output::Close { session: session.clone(), opening: entry.opening });
         }
     }

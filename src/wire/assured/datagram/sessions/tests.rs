@@ -164,3 +164,28 @@ fn a_server_that_is_about_to_end_takes_nothing_more() {
     assert_eq!(refused, Some(format!("WILCO/1 E {SID} - 503 0 the server is about to end")));
     assert!(sessions.is_quiet());
 }
+
+#[test]
+fn an_opening_that_another_has_replaced_counts_until_it_is_answered_and_leaves_nothing() {
+    let now = Instant::now();
+    let mut sessions = sessions(SessionsConfig { opening: 2, ..SessionsConfig::default() }, now);
+    let sid: SessionId = SID.parse().expect("a session");
+    let cookie = Secret::new([1; 32]).cookie(b"1", &sid, 0, 0);
+    let asked = |sessions: &mut Sessions<u8>, attempt| {
+        let packet = format!("WILCO/1 O {SID} 1 9 cookie={cookie} try={attempt} pad={}", ".".repeat(OPEN_LENGTH));
+        sessions.datagram(1, b"1", packet.as_bytes(), now).expect("a packet");
+        outputs(sessions, now).into_iter().find_map(|output| match output {
+            Output::Open { opening, .. } => Some(opening),
+            _ => None,
+        })
+    };
+    let first = asked(&mut sessions, 1).expect("the store is asked");
+    let second = asked(&mut sessions, 2).expect("the store is asked");
+    assert_eq!(asked(&mut sessions, 3), None);
+    for opening in [first, second] {
+        sessions.handle(Input::Opened(sid.clone(), opening, Ok(Progress::default())), now);
+        let left = outputs(&mut sessions, now);
+        assert!(matches!(&left[..], [Output::Close { opening: closed, .. }] if *closed == opening), "{left:?}");
+    }
+    assert!(asked(&mut sessions, 4).is_some());
+}
