@@ -69,7 +69,7 @@ fn one_port_takes_lines_and_sessions_and_turns_the_others_away_however_the_bytes
     let mut expected = 0;
     for (round, size) in [1, 2, 3, 7, 64, 100_000].into_iter().enumerate() {
         let sid = format!("{round}123456789abcdef");
-        let answer = "WILCO/1 OK acked=0 crc=00000000 win=1024 winb=4194304 max=1048576 idle=60 ack=store srv=alpha\n"
+        let answer = "WILCO/1 OK acked=0 crc=00000000 win=8192 winb=4194304 max=1048576 idle=60 ack=store srv=alpha\n"
             .to_string();
         let said = talk::exchange(&port, session.replace("0123456789abcdef", &sid).as_bytes(), size);
         let last = said.strip_prefix(&answer).unwrap_or_else(|| panic!("{said:?}"));
@@ -107,7 +107,7 @@ fn the_dialogue_of_the_protocols_page_is_what_is_said() {
     let sid = "5fb0f4d2c9a84e0e9d3c61f2a7b8e915";
     let mut talk = connect(&port);
     talk.say(format!("WILCO/1 OPEN sid={sid} first=1 next=1 ack=store name=sensor%207\n"));
-    talk.expect("WILCO/1 OK acked=0 crc=00000000 win=1024 winb=4194304 max=1048576 idle=60 ack=store srv=alpha");
+    talk.expect("WILCO/1 OK acked=0 crc=00000000 win=8192 winb=4194304 max=1048576 idle=60 ack=store srv=alpha");
     for (said, heard) in
         [("M 1 5\nhello\n", "A 1"), ("M 2 9\ntwo\nlines\n", "A 2"), ("PING 1\n", "PONG 1"), ("BYE\n", "BYE 2")]
     {
@@ -117,7 +117,7 @@ fn the_dialogue_of_the_protocols_page_is_what_is_said() {
     talk.expect_end();
     let mut talk = connect(&port);
     talk.say(format!("WILCO/1 OPEN sid={sid} first=3 next=4 ack=store name=sensor%207\nM 3 8\nthe last\nBYE\n"));
-    talk.expect("WILCO/1 OK acked=2 crc=c391d407 win=1024 winb=4194304 max=1048576 idle=60 ack=store srv=alpha");
+    talk.expect("WILCO/1 OK acked=2 crc=c391d407 win=8192 winb=4194304 max=1048576 idle=60 ack=store srv=alpha");
     talk.expect("A 3");
     talk.expect("BYE 3");
     talk.expect_end();

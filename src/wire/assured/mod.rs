@@ -51,7 +51,7 @@ pub const MAX_NUMBER: u64 = i64::MAX as u64;
 pub const MAX_BODY: usize = super::framing::MAX_BODY;
 
 /// How many messages a client may have on their way, by default.
-pub const WINDOW: u32 = 1024;
+pub const WINDOW: u32 = 8192;
 
 /// How many bytes of messages a client may have on their way, by default.
 pub const WINDOW_BYTES: u64 = 4 * 1024 * 1024;

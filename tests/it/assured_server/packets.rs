@@ -99,7 +99,7 @@ fn datagrams(path: &Path, own: &str) -> UnixDatagram {
 fn talk(client: &impl Packets, sid: &str) {
     client.put(&format!("WILCO/1 OPEN sid={sid} first=1 next=3"));
     let opened = client.hear();
-    assert!(opened.starts_with("WILCO/1 OK acked=0 crc=00000000 win=1024 "), "{opened}");
+    assert!(opened.starts_with("WILCO/1 OK acked=0 crc=00000000 win=8192 "), "{opened}");
     client.put("M 1 5\nhello");
     client.put("M 2 6\na\nb\nc\n\n");
     client.expect_acknowledged(2);
