@@ -234,11 +234,9 @@ impl Spool {
     /// # Errors
     /// There is no room for them, or the spool has failed. Nothing of them is accepted then.
     pub async fn accept(&self, batch: Batch) -> Result<Run, Rejected> {
-        let run = Run { bytes: batch.bytes, spans: batch.spans, ..Run::default() };
-        self.accept_run(run).await.map_err(|rejected| {
+        self.accept_run(batch.into_run(0)).await.map_err(|rejected| {
             let (error, run) = *rejected;
-            let batch = Batch { bytes: run.bytes, spans: run.spans };
-            Rejected { error, batch }
+            Rejected { error, batch: Batch::of_run(run) }
         })
     }
 

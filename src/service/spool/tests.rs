@@ -21,7 +21,7 @@ fn small() -> SpoolConfig {
 fn batch<T: AsRef<[u8]>>(messages: &[T]) -> Batch {
     let mut run = Run::new(1);
     messages.iter().for_each(|message| run.push(message.as_ref()));
-    Batch { bytes: run.bytes, spans: run.spans }
+    Batch { bytes: run.bytes, spans: run.spans, ..Batch::default() }
 }
 
 /// A directory in memory where there is such a place: nothing here depends on what a disk does, and thousands of syncs take their time.
