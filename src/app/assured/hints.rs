@@ -3,6 +3,7 @@
 //! Apart from what has happened, which the library says: here are the words of this program's arguments.
 
 use crate::service;
+use crate::service::replay::Replay;
 use crate::wire::assured::Code;
 
 /// What to do about a failure, if it is one of assured delivery and anything can be said.
@@ -18,6 +19,9 @@ pub(in crate::app) fn hint(error: &anyhow::Error) -> Option<String> {
             (None, _) => "send again what must not be missing; the server may have some of it".to_owned(),
             (Some(spool), Code::TAKEN_OVER) => {
                 format!("is there a copy of {} that another client uses? One of the two must go", spool.display())
+            }
+            (Some(_), _) if Replay::is_of(&lost.counts) => {
+                "with another --spool DIR it begins again; the server may get again what it had".to_owned()
             }
             (Some(_), _) => {
                 "--lost-session=resend sends what waits in a new session (the server may get again what it had), \

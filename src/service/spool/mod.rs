@@ -12,6 +12,7 @@
 //! | `SESSION/` | a directory named by the session, with its `progress` and its segments |
 //! | `dead-letters` | what was refused for good: JSON lines, see [`Letter`] |
 //! | `damaged-*` | what a repair could not read |
+//! | `replay` | how far in its store a [replay](super::replay) is that the spool is used by |
 //!
 //! **`session`** is text, replaced as a whole (written to `session.new`, synced, renamed): the line `wilco-spool 1`, whose number is the version
 //! of all of this; `session NAME`; where one session is taking another's place, `leftover NAME`, which may be removed with its directory; and
@@ -94,6 +95,7 @@ pub use repair::{Repair, repair};
 
 use crate::service::Batch;
 use crate::wire::assured::{Code, Run, SessionId, Start};
+pub(super) use directory::replace_durably;
 use directory::{Directory, random_session};
 use journal::Journal;
 use letters::Letters;

@@ -22,6 +22,7 @@ impl Both {
         let config = SenderConfig {
             session: SessionId::of_bits(7),
             replies: true,
+            level: None,
             name: Some("test".to_owned()),
             patience: None,
             seed: 1,

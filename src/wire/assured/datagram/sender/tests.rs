@@ -17,7 +17,8 @@ struct Test {
 impl Test {
     fn new(first: u64, next: u64, patience: Option<Duration>) -> Self {
         let session = SID.parse().expect("a session");
-        let config = SenderConfig { session, replies: false, name: Some("me".to_owned()), patience, seed: 1 };
+        let config =
+            SenderConfig { session, replies: false, level: None, name: Some("me".to_owned()), patience, seed: 1 };
         let start = Start { first, next, checksum: (first > 1).then_some(7) };
         let now = Instant::now();
         Self { sender: DatagramSender::new(DatagramConfig::new(config), start, now), now }
