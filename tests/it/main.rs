@@ -29,6 +29,7 @@ mod probing;
 mod programs;
 mod raw;
 mod reaching;
+mod replaying;
 mod serving;
 mod sockets;
 mod spool;
