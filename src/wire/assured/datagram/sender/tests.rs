@@ -95,6 +95,21 @@ impl Test {
 }
 
 #[test]
+fn a_server_that_grants_less_than_is_required_is_left() {
+    for (level, is_left) in [("show", true), ("store", false)] {
+        let mut test = Test::new(1, 2, None);
+        test.sender.config.sender.level = Some(Level::Handled);
+        test.said();
+        test.tell(Input::Connected);
+        let opening = test.said().join(" ");
+        assert!(opening.contains(" ack=run"), "{opening}");
+        test.hear(&format!("C SID {COOKIE} 0 00000000 64 1200 try=TRY ack={level} srv=alpha"));
+        let said = test.said().join("\n");
+        assert_eq!(said.contains("Refused(406"), is_left, "{said}");
+    }
+}
+
+#[test]
 fn a_session_is_opened_with_a_cookie_and_messages_follow() {
     let mut test = Test::new(1, 1, None);
     test.accept(1, &[b"one", b"two", b"three", b"four", b"five"]);
