@@ -23,6 +23,7 @@ mod library;
 mod lookups;
 mod measuring;
 mod messages;
+mod other_languages;
 mod output;
 mod peers;
 mod probing;
