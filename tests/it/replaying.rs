@@ -53,6 +53,14 @@ impl Stage {
     fn texts(&self, store: &str) -> Vec<String> {
         self.listing(store).iter().map(|message| message["text"].as_str().expect("text").to_owned()).collect()
     }
+
+    /// The second server has these, once and in order.
+    #[track_caller]
+    fn expect_numbers(&self, numbers: std::ops::RangeInclusive<usize>) {
+        let (texts, count) = (self.texts("to.db"), numbers.clone().count());
+        let wrong = texts.iter().zip(numbers).position(|(text, number)| *text != number.to_string());
+        assert_eq!((texts.len(), wrong), (count, None), "how many, and the place of the first that is wrong");
+    }
 }
 
 fn serve(directory: &Path, file: &str, address: &str) -> (Program, String) {
@@ -73,10 +81,6 @@ fn store(directory: &Path, how: &[&str], lines: &str) {
 
 fn lines(numbers: std::ops::RangeInclusive<usize>) -> String {
     numbers.map(|number| format!("{number}\n")).collect()
-}
-
-fn numbers(numbers: std::ops::RangeInclusive<usize>) -> Vec<String> {
-    numbers.map(|number| number.to_string()).collect()
 }
 
 #[test]
@@ -122,13 +126,14 @@ fn messages_are_chosen_as_they_are_shown() {
 
 #[test]
 fn what_was_killed_goes_on_where_it_was() {
-    let mut stage = Stage::new("", &lines(1..=6000));
+    let mut stage = Stage::new("", &lines(1..=20_000));
     for round in 0..6 {
         let replay = stage.launch(&["--spool", "box", "--json"]).start();
         // Something was final in this round.
         replay.wait_for_stdout("\"last\":");
-        replay.signal(Signal::SIGKILL);
-        expect_signal(&replay.wait(), Signal::SIGKILL);
+        let signal = if round == 4 { Signal::SIGTERM } else { Signal::SIGKILL };
+        replay.signal(signal);
+        expect_signal(&replay.wait(), signal);
         if round == 2 {
             stage.to.signal(Signal::SIGKILL);
             let (to, _) = serve(stage.path(), "to.db", &stage.address);
@@ -136,14 +141,14 @@ fn what_was_killed_goes_on_where_it_was() {
         }
     }
     expect_success(&stage.replay(&["--spool", "box"]));
-    assert_eq!(stage.texts("to.db"), numbers(1..=6000));
+    stage.expect_numbers(1..=20_000);
     // What was there before may go, and what has come since is sent.
     let prune = Launch::wilco(["messages", "prune", "from.db", "--before", "2126-01-01"]).directory(stage.path());
     expect_success(&prune.no_input().start().wait());
-    store(stage.path(), &[], &lines(6001..=6010));
+    store(stage.path(), &[], &lines(20_001..=20_010));
     expect_success(&stage.replay(&["--spool", "box"]));
     expect_success(&stage.replay(&["--spool", "box"]));
-    assert_eq!(stage.texts("to.db"), numbers(1..=6010));
+    stage.expect_numbers(1..=20_010);
 }
 
 #[test]
@@ -153,7 +158,7 @@ fn the_first_time_decides_where_a_replay_begins() {
     expect_success(&stage.replay(&last));
     store(stage.path(), &[], &lines(10..=15));
     expect_success(&stage.replay(&last));
-    assert_eq!(stage.texts("to.db"), numbers(8..=15));
+    stage.expect_numbers(8..=15);
 }
 
 #[test]
@@ -166,7 +171,7 @@ fn a_server_that_goes_and_comes_again_makes_no_difference() {
     expect_signal(&std::mem::replace(&mut stage.to, Launch::command("true", [""; 0]).start()).wait(), Signal::SIGKILL);
     stage.to = serve(stage.path(), "to.db", &address).0;
     expect_success(&replay.wait());
-    assert_eq!(stage.texts("to.db"), numbers(1..=3000));
+    stage.expect_numbers(1..=3000);
 }
 
 #[test]
@@ -207,7 +212,7 @@ fn each_end_has_its_status() {
     assert!(done.stderr.contains("message 2 was refused") && done.stderr.contains("413"), "{}", done.report());
     assert_eq!(stage.texts("small.db"), ["one"]);
     let shows = Launch::server(["-k", "127.0.0.1:0"]).start();
-    expect_error(&replay(&["from.db", "127.0.0.1", &shows.port()]), 5, &["does not keep messages", "406"]);
+    expect_error(&replay(&["from.db", "127.0.0.1", &shows.port()]), 5, &["does not keep messages", "406", "--require"]);
     expect_success(&replay(&["from.db", "127.0.0.1", &shows.port(), "--require", "show"]));
     shows.wait_for_stdout("longer");
     // One that has lost what it had.

@@ -29,6 +29,9 @@ pub(in crate::app) fn hint(error: &anyhow::Error) -> Option<String> {
                     .to_owned()
             }
         }),
+        service::Error::SessionRefused { code: Code::NOT_ACCEPTABLE, .. } => {
+            Some("a server with --store does; --require says the least that is wanted".to_owned())
+        }
         service::Error::NotSpoken(_) => Some("leave --assured out for a server that only answers lines".to_owned()),
         service::Error::Spool(error) => error.hint(),
         _ => None,

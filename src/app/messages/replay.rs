@@ -61,7 +61,7 @@ impl Feed for Stored {
     }
 
     fn follow(&mut self, delivery: &Delivery) {
-        self.0.follow(delivery.next_number());
+        self.0.follow(delivery.settled());
     }
 
     fn trouble(&mut self) -> Option<anyhow::Error> {

@@ -18,10 +18,10 @@ use super::spool::{Spool, SpoolError};
 use super::store::sqlite::{Archive, ArchiveError, Selection, Stored};
 use super::{Batch, Source};
 use crate::net;
-use crate::wire::assured::{SessionId, checksum};
+use crate::wire::assured::{SessionId, Start, checksum};
 use position::{Chosen, Position};
 
-/// What is noted as accepted once nothing more is to be read.
+/// What is noted as final once nothing more is to be read.
 const CLOSED: u64 = u64::MAX;
 
 /// Why what a store holds cannot be sent on.
@@ -40,13 +40,13 @@ pub enum ReplayError {
 
 /// The messages of a store that are to be sent on, in its order.
 ///
-/// It is a [`Source`] of a [`Delivery`](super::Delivery), which is told with [`follow`](Self::follow) what is accepted: the next messages are read when those before
-/// are in the spool. So neither memory nor the spool has more than two pages of them that no server has.
+/// It is a [`Source`] of a [`Delivery`](super::Delivery), and is to be told with [`follow`](Self::follow) what is final: with a spool the next page of messages is given
+/// when one of the page before is. So neither memory nor the spool has more than two pages that no server has.
 #[derive(Debug)]
 pub struct Replay {
     pages: mpsc::Receiver<Batch>,
-    /// The number after the last that is accepted, or [`CLOSED`].
-    accepted: Arc<AtomicU64>,
+    /// The last number that is final, or [`CLOSED`].
+    settled: Arc<AtomicU64>,
     reader: Option<JoinHandle<Result<(), ReplayError>>>,
 }
 
@@ -59,7 +59,7 @@ struct Reader {
     through: i64,
     /// Where it is kept how far it is, if it is.
     position: Option<Position>,
-    accepted: Arc<AtomicU64>,
+    settled: Arc<AtomicU64>,
     pages: mpsc::Sender<Batch>,
 }
 
@@ -70,7 +70,7 @@ impl Replay {
     /// The store cannot be read.
     pub fn new(archive: Archive, selection: Selection, last: Option<usize>) -> Result<Self, ReplayError> {
         let after = begin(&archive, &selection, last)?;
-        Self::read(archive, selection, after, None, 1)
+        Self::read(archive, selection, after, None, Start { first: 1, next: 1, checksum: None })
     }
 
     /// The same with a spool, which is in this directory and for this alone: it goes on behind the last message that the spool has ever accepted. What begins it, the time
@@ -85,7 +85,8 @@ impl Replay {
         spool: &Spool,
         directory: &Path,
     ) -> Result<Self, ReplayError> {
-        let (session, next) = (spool.session(), spool.start().next);
+        let (session, start) = (spool.session(), spool.start());
+        let next = start.next;
         let chosen = Chosen::new(archive.path(), &selection);
         let position = match Position::load(directory)? {
             Some(position) => {
@@ -106,7 +107,7 @@ impl Replay {
             }
         }
         let selection = Selection { since: position.since(), ..selection };
-        Self::read(archive, selection, after, Some(position), next)
+        Self::read(archive, selection, after, Some(position), start)
     }
 
     fn read(
@@ -114,16 +115,16 @@ impl Replay {
         selection: Selection,
         after: i64,
         position: Option<Position>,
-        next: u64,
+        start: Start,
     ) -> Result<Self, ReplayError> {
         let through = archive.last()?;
-        let accepted = Arc::new(AtomicU64::new(next));
+        let settled = Arc::new(AtomicU64::new(start.first - 1));
         let (sender, pages) = mpsc::channel(1);
         let reader =
-            Reader { archive, selection, after, through, position, accepted: Arc::clone(&accepted), pages: sender };
-        let reader = thread::Builder::new().name("replay".to_owned()).spawn(move || reader.run(next));
+            Reader { archive, selection, after, through, position, settled: Arc::clone(&settled), pages: sender };
+        let reader = thread::Builder::new().name("replay".to_owned()).spawn(move || reader.run(start.next));
         let reader = reader.map_err(|error| SpoolError::Failed(format!("there is no thread to read: {error}")))?;
-        Ok(Self { pages, accepted, reader: Some(reader) })
+        Ok(Self { pages, settled, reader: Some(reader) })
     }
 
     /// Whether a spool is one of a replay.
@@ -131,9 +132,9 @@ impl Replay {
         counts.spool.as_ref().is_some_and(|directory| Position::is_in(directory))
     }
 
-    /// Notes what the next message's number is: all before are accepted.
-    pub fn follow(&self, next: u64) {
-        self.accepted.fetch_max(next, Ordering::AcqRel);
+    /// Notes the last number that is final.
+    pub fn follow(&self, settled: u64) {
+        self.settled.fetch_max(settled, Ordering::AcqRel);
         if let Some(reader) = &self.reader {
             reader.thread().unpark();
         }
@@ -172,16 +173,20 @@ fn begin(archive: &Archive, selection: &Selection, last: Option<usize>) -> Resul
 
 impl Reader {
     fn run(mut self, mut next: u64) -> Result<(), ReplayError> {
+        // What waits in the spool goes before the first page.
+        let mut awaited = next - 1;
         loop {
             let page = self.archive.next(self.after, self.through, &self.selection)?;
             let Some(last) = page.last() else { return Ok(()) };
             let before = std::mem::replace(&mut self.after, last.id);
             if let Some(position) = &mut self.position {
-                if !accepted(&self.accepted, next) {
+                // Messages are accepted before they can be final, and a page as a whole.
+                if !is_final(&self.settled, awaited) {
                     return Ok(());
                 }
                 position.note(next, before, page.iter().map(|message| message.id).collect())?;
             }
+            awaited = next;
             next += page.len() as u64;
             if self.pages.blocking_send(batch(&page)).is_err() {
                 return Ok(());
@@ -190,12 +195,12 @@ impl Reader {
     }
 }
 
-/// Waits until all before a number is accepted; false if that will not be.
-fn accepted(accepted: &AtomicU64, next: u64) -> bool {
+/// Waits until a number is final; false if that will not be.
+fn is_final(settled: &AtomicU64, number: u64) -> bool {
     loop {
-        match accepted.load(Ordering::Acquire) {
+        match settled.load(Ordering::Acquire) {
             CLOSED => return false,
-            so_far if so_far >= next => return true,
+            settled if settled >= number => return true,
             _ => thread::park(),
         }
     }
