@@ -245,7 +245,7 @@ impl Keeping {
         match accepted {
             Ok(run) => self.next = run.next(),
             Err(Rejected { error, batch }) => {
-                let later = std::mem::replace(&mut self.gathered, batch);
+                let later = std::mem::replace(&mut self.gathered, *batch);
                 append(&mut self.gathered, later);
                 return Err(error);
             }
@@ -275,7 +275,7 @@ impl Keeping {
                 Poll::Ready(Ok(Done::Accepted(run)))
             }
             Err(Rejected { error: error @ (SpoolError::Full { .. } | SpoolError::NoRoom { .. }), batch }) => {
-                let later = std::mem::replace(&mut self.gathered, batch);
+                let later = std::mem::replace(&mut self.gathered, *batch);
                 append(&mut self.gathered, later);
                 self.pausing = Some(Box::pin(sleep(AGAIN)));
                 match std::mem::replace(&mut self.is_full, true) {

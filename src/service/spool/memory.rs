@@ -68,7 +68,7 @@ impl Memory {
         let run = batch.into_run(held.next);
         if held.bytes() + bytes(&run) > self.max_bytes {
             let error = SpoolError::Full { max: self.max_bytes as u64 };
-            return Err(Rejected { error, batch: Batch::of_run(run) });
+            return Err(Rejected { error, batch: Box::new(Batch::of_run(run)) });
         }
         held.next = run.next();
         held.runs.push_back(run.clone());

@@ -141,7 +141,7 @@ pub struct Rejected {
     /// Why.
     pub error: SpoolError,
     /// The messages.
-    pub batch: Batch,
+    pub batch: Box<Batch>,
 }
 
 /// A client's durable outbox: a directory that this process alone uses.
@@ -238,7 +238,7 @@ impl Spool {
     pub async fn accept(&self, batch: Batch) -> Result<Run, Rejected> {
         self.accept_run(batch.into_run(0)).await.map_err(|rejected| {
             let (error, run) = *rejected;
-            Rejected { error, batch: Batch::of_run(run) }
+            Rejected { error, batch: Box::new(Batch::of_run(run)) }
         })
     }
 

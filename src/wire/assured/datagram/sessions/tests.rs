@@ -68,7 +68,7 @@ fn who_requires_more_than_there_is_is_refused() {
             Output::Send { datagram, .. } => {
                 let refusal = format!("WILCO/1 E {SID} 3 406 never the server does not keep messages");
                 assert_eq!(String::from_utf8_lossy(&datagram).trim_end(), refusal);
-                assert!(!is_met && sessions.len() == 0);
+                assert!(!is_met && sessions.is_empty());
             }
             other => panic!("{other:?}"),
         }
