@@ -3,8 +3,8 @@
 
     assured_client.py HOST PORT FILE
 
-The file is what must not be lost; beside it FILE.session keeps the name of the session. Lines may be appended at any time. After a crash of
-anything, run it again: the server says how far it is.
+The file is what must not be lost; beside it FILE.session keeps the name of the session. Lines may be appended at any time; one counts once
+its newline is there. After a crash of anything run it again: the server says how far it is.
 """
 
 import os
@@ -29,32 +29,37 @@ def session_of(path):
         return file.read()
 
 
+def next_frame(stream):
+    """What the server says next, as words; that the connection is lost or of no use now is an OSError."""
+    line = stream.readline().decode()
+    words = line.split()
+    if not line.endswith("\n"):
+        raise ConnectionError("the connection was lost")
+    if words[0] in ("R", "BYE") or (words[0] == "E" and words[2] != "never"):
+        raise ConnectionError("not now: " + line.strip())
+    if words[0] not in ("WILCO/1", "A", "N", "W"):
+        sys.exit("the server says: " + line.strip())
+    return words
+
+
 def deliver(address, session, lines):
-    """Sends what the server does not have yet. Returns once all is on its disk; a lost connection is an OSError."""
+    """Sends what the server does not have yet. Returns once all is on its disk."""
     with socket.create_connection(address, timeout=30) as connection, connection.makefile("rwb") as stream:
-        stream.write(f"WILCO/1 OPEN sid={session} first=1 next={len(lines) + 1}\n".encode())
+        stream.write(f"WILCO/1 OPEN sid={session} first=1 next={len(lines) + 1} ack=store\n".encode())
         stream.flush()
-        fields = stream.readline().decode().split()
-        if fields[:2] != ["WILCO/1", "OK"]:
-            sys.exit("the server says: " + " ".join(fields))
-        sent = acknowledged = int(dict(field.split("=", 1) for field in fields[2:])["acked"])
+        granted = dict(word.split("=", 1) for word in next_frame(stream)[2:])
+        sent = acknowledged = int(granted["acked"])
         while acknowledged < len(lines):
             while sent < min(len(lines), acknowledged + WINDOW):
                 sent += 1
                 body = lines[sent - 1]
                 stream.write(b"M %d %d\n%s\n" % (sent, len(body), body))
             stream.flush()
-            answer = stream.readline()
-            if not answer.endswith(b"\n"):
-                raise ConnectionError("the connection was lost")
-            if answer.startswith(b"A "):
-                acknowledged = int(answer[2:])
-            elif answer.startswith(b"N "):
-                print("refused:", answer.decode().strip(), file=sys.stderr)
-            elif answer.startswith(b"R ") or answer.startswith(b"BYE "):
-                raise ConnectionError("not now: " + answer.decode().strip())
-            else:
-                sys.exit("the server says: " + answer.decode().strip())
+            frame = next_frame(stream)
+            if frame[0] == "A":
+                acknowledged = int(frame[1])
+            elif frame[0] == "N":
+                print("refused for good:", *frame[1:], file=sys.stderr)
 
 
 def main():
@@ -62,10 +67,11 @@ def main():
         sys.exit(__doc__)
     host, port, path = sys.argv[1:]
     with open(path, "rb") as file:
-        lines = file.read().splitlines()
+        *lines, _unfinished = file.read().split(b"\n")
+    session = session_of(path)
     for pause in (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, None):
         try:
-            deliver((host, int(port)), session_of(path), lines)
+            deliver((host, int(port)), session, lines)
             print(len(lines), "lines are stored")
             return
         except OSError as error:

@@ -30,6 +30,11 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
     let source =
         args.source.as_deref().zip(endpoints.first()).map(|(text, endpoint)| endpoint.source(text)).transpose()?;
     let is_assured = args.assured || args.spool.is_some();
+    if args.require.is_some() && !is_assured {
+        return Err(Error::usage("--require is about assured delivery")
+            .hinting("give --assured, or --spool DIR")
+            .into());
+    }
     if !is_assured {
         check_messages(&args.messages, args.framing)?;
     }

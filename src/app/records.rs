@@ -67,7 +67,7 @@ fn read_records(input: &mut impl Read, framing: Framing, mut take: impl FnMut(Ba
         bytes.truncate(filled + read);
         if read == 0 {
             if let Some(last) = decoder.finish(&bytes).map_err(too_long)? {
-                take(Batch { bytes, spans: vec![last] });
+                take(Batch { bytes, spans: vec![last], ..Batch::default() });
             }
             return Ok(());
         }
@@ -78,7 +78,8 @@ fn read_records(input: &mut impl Read, framing: Framing, mut take: impl FnMut(Ba
             if !spans.is_empty() {
                 let most = spans.len() == MOST_AT_ONCE;
                 let left = decoded.as_ref().map_or(Vec::new(), |done| bytes[*done..].to_vec());
-                if !take(Batch { bytes: std::mem::replace(&mut bytes, left), spans }) {
+                let bytes = std::mem::replace(&mut bytes, left);
+                if !take(Batch { bytes, spans, ..Batch::default() }) {
                     return Ok(());
                 }
                 if decoded.is_ok() && most {

@@ -8,7 +8,7 @@ use std::iter;
 use bytes::Bytes;
 
 use crate::net::{Addr, Credentials, Socket};
-use crate::wire::assured::SessionId;
+use crate::wire::assured::{Run, SessionId};
 use crate::wire::{Framing, Span};
 
 /// The messages of one read, borrowed from the buffer that they were read into.
@@ -77,7 +77,7 @@ impl<'a> Messages<'a> {
 
     /// A copy that owns its bytes.
     pub fn to_batch(&self) -> Batch {
-        let mut batch = Batch { bytes: Vec::new(), spans: Vec::with_capacity(self.len()) };
+        let mut batch = Batch { spans: Vec::with_capacity(self.len()), ..Batch::default() };
         batch.bytes.reserve_exact(self.spans.iter().map(|span| span.end - span.start).sum());
         for message in self.iter() {
             let start = batch.bytes.len();
@@ -139,13 +139,16 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// Where they lie.
     pub spans: Vec<Span>,
+    /// Where messages come from that were first sent in another session, for assured delivery, in their order: the place here, from 0, that session, and
+    /// the number there.
+    pub origins: Vec<(u64, SessionId, u64)>,
 }
 
 impl Batch {
     /// A batch of one message.
     pub fn of(message: impl Into<Vec<u8>>) -> Self {
         let bytes = message.into();
-        Self { spans: vec![Span { start: 0, end: bytes.len() }], bytes }
+        Self { spans: vec![Span { start: 0, end: bytes.len() }], bytes, ..Self::default() }
     }
 
     /// Adds a message.
@@ -158,6 +161,20 @@ impl Batch {
     /// Each message.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.spans.iter().map(|span| span.of(&self.bytes))
+    }
+
+    /// The messages with numbers from this one on.
+    pub(super) fn into_run(self, first: u64) -> Run {
+        let Self { bytes, spans, mut origins } = self;
+        origins.iter_mut().for_each(|(place, ..)| *place += first);
+        Run { first, bytes, spans, origins, ..Run::default() }
+    }
+
+    /// The messages of a run without their numbers.
+    pub(super) fn of_run(run: Run) -> Self {
+        let Run { first, bytes, spans, mut origins, .. } = run;
+        origins.iter_mut().for_each(|(number, ..)| *number -= first);
+        Self { bytes, spans, origins }
     }
 }
 

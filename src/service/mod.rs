@@ -20,6 +20,7 @@ mod outcomes;
 mod probe;
 mod reach;
 pub mod relay;
+pub mod replay;
 mod server;
 pub mod spool;
 mod stop;

@@ -157,6 +157,8 @@ fn what_makes_no_sense_together_is_a_mistake() {
         (&["--assured", "--wait"], &["--timeout"]),
         (&["--spool", "box", "--retry", "3"], &["--timeout"]),
         (&["--assured", "--lost-session", "skip"], &["--spool"]),
+        (&["--require", "store"], &["--assured", "--spool"]),
+        (&["--assured", "--require", "all"], &["store", "run", "show"]),
         (&["--spool", "box", "--lost-session", "no"], &["resend", "skip"]),
     ] {
         let done = client(&[&["127.0.0.1:9", "-m", "x"], arguments].concat());
@@ -410,4 +412,26 @@ fn in_store(store: &str) -> Vec<String> {
     let rows: Vec<_> = rows.map(|row| row.expect("a row")).collect();
     assert!(rows.iter().zip(1..).all(|((number, _), place)| *number == place), "not each number once and in order");
     rows.into_iter().map(|(_, body)| body).collect()
+}
+
+#[test]
+fn a_server_that_keeps_no_messages_may_be_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let addresses = ["127.0.0.1:0", "udp:127.0.0.1:0"];
+    for address in addresses {
+        let shows = Launch::server(["-k", address]).start();
+        let at = shows.listening();
+        for (required, status) in [("store", 5), ("run", 5), ("show", 0)] {
+            let done = client(&["--assured", "--require", required, &at, "-m", required]);
+            match status {
+                0 => expect_success(&done),
+                _ => expect_error(&done, status, &["406", "the server"]),
+            }
+        }
+        shows.wait_for_stdout("show");
+        assert_eq!(shows.screen(), "show\n");
+        let store = path(directory.path(), "store.db");
+        let keeps = Launch::server(["-k", address, "--store", &store]).start();
+        expect_success(&client(&["--assured", "--require", "store", &keeps.listening(), "-m", "kept"]));
+    }
 }

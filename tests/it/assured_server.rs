@@ -8,6 +8,7 @@ mod lifetime;
 mod packets;
 mod refusals;
 mod talk;
+mod transcripts;
 
 use std::path::Path;
 

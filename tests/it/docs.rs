@@ -37,6 +37,7 @@ macro_rules! documents {
 documents! {
     readme: "README.md",
     recipes: "docs/recipes.md",
+    protocol: "docs/protocol.md",
     guide: "docs/guide/README.md",
     guide_client_and_server: "docs/guide/01-client-and-server.md",
     guide_domains_and_types: "docs/guide/02-domains-and-types.md",

@@ -58,7 +58,7 @@ impl Writer {
     async fn plain(&self, peer: &str, bodies: &[&[u8]]) {
         let mut run = Run::new(1);
         bodies.iter().for_each(|body| run.push(body));
-        let messages = Batch { bytes: run.bytes, spans: run.spans };
+        let messages = Batch { bytes: run.bytes, spans: run.spans, ..Batch::default() };
         self.store.keep(Plain { source: source(peer, None), first: 1, messages }).await.expect("keep");
     }
 

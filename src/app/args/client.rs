@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::{Common, Output, examples_and_statuses, value};
 use crate::wire::Framing;
+use crate::wire::assured::Level;
 
 const EXAMPLES: [(&str, &str); 9] = [
     ("client cheerios 51717", "asks for a message, and sends it"),
@@ -68,6 +69,10 @@ pub(in crate::app) struct ClientArgs {
     /// that among the dead letters [default: stop with status 6]
     #[arg(long, value_name = "HOW", requires = "spool", help_heading = "Assured delivery")]
     pub(in crate::app) lost_session: Option<LostSession>,
+    /// The least that an acknowledgement has to stand for: store, the message is on the server's disk, exactly once; run, a program has handled it;
+    /// show, it was displayed. A server of less is told nothing, and the status is 5 [default: any]
+    #[arg(long, value_name = "WHAT", value_parser = value::level(), help_heading = "Assured delivery")]
+    pub(in crate::app) require: Option<Level>,
     /// How long connecting may take, look-ups and all addresses together
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WILCO_CONNECT_TIMEOUT", value_parser = value::time)]
     pub(in crate::app) connect_timeout: Duration,

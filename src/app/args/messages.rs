@@ -1,5 +1,6 @@
-//! The arguments of `messages`.
+//! The arguments of `messages` and what it can do besides.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -9,21 +10,29 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use super::{examples_and_statuses, value};
+use super::{Common, Output, examples_and_statuses, value};
+use crate::wire::assured::Level;
 
-const EXAMPLES: [(&str, &str); 6] = [
+const EXAMPLES: [(&str, &str); 7] = [
     ("wilco messages store.db", "shows all that was stored"),
     ("wilco messages store.db -n 20 --follow", "the last 20, and what comes from now on"),
     ("wilco messages store.db --since 10m --from 10.0.0.7", "what one client has sent of late"),
     ("wilco messages store.db --search error --json", "what is about errors, for a program"),
     ("wilco messages store.db --raw > messages.txt", "the messages alone, a line each"),
     ("wilco messages prune store.db --before 90d", "deletes what is older than 90 days"),
+    ("wilco messages replay store.db b:51717", "sends all to another server"),
+];
+
+const REPLAY_EXAMPLES: [(&str, &str); 3] = [
+    ("wilco messages replay store.db b:51717", "sends all to another server"),
+    ("wilco messages replay store.db --since 1h b:51717 c:51717", "what is of the last hour, to whichever is there"),
+    ("wilco messages replay store.db --spool replay b:51717", "goes on where it was when it is run again"),
 ];
 
 /// What can be said of a time, in the help of what takes one.
 const TIMES: &str = "10m, 2h, 7d ago, or a local time such as 2026-11-21, 2026-11-21T10:00, or one with its offset";
 
-/// Look at what a server has stored, also while it is running, or delete what is old.
+/// Look at what a server has stored, also while it is running; delete what is old; send it on.
 ///
 /// Each message has a line: its place in the store, when it was stored, who sent it, its session and number there, and the message. What a terminal
 /// would obey is shown as \x1b, and what is too long for it is cut. With neither --follow nor -n all are shown, the oldest first.
@@ -44,6 +53,20 @@ pub(in crate::app) struct MessagesArgs {
 #[derive(Debug, Subcommand)]
 pub(in crate::app) enum MessagesCommand {
     Prune(PruneArgs),
+    Replay(Box<ReplayArgs>),
+}
+
+// Which messages are meant. (A doc comment would become the help of the command.)
+#[derive(Args, Debug)]
+pub(in crate::app) struct ChoiceArgs {
+    #[arg(long, value_name = "AGE|TIME", help = format!("Only what was stored since then: {TIMES}"))]
+    pub(in crate::app) since: Option<Age>,
+    /// Only from clients whose address, name or session begins with TEXT
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::app) from: Option<String>,
+    /// Only messages with TEXT in them
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::app) search: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -58,14 +81,8 @@ pub(in crate::app) struct ShowArgs {
     /// Go on with what is stored from now on, until interrupted
     #[arg(short, long)]
     pub(in crate::app) follow: bool,
-    #[arg(long, value_name = "AGE|TIME", help = format!("Only what was stored since then: {TIMES}"))]
-    pub(in crate::app) since: Option<Age>,
-    /// Only from clients whose address, name or session begins with TEXT
-    #[arg(long, value_name = "TEXT")]
-    pub(in crate::app) from: Option<String>,
-    /// Only messages with TEXT in them
-    #[arg(long, value_name = "TEXT")]
-    pub(in crate::app) search: Option<String>,
+    #[command(flatten)]
+    pub(in crate::app) choice: ChoiceArgs,
     /// Print JSON: one object a line
     #[arg(long)]
     pub(in crate::app) json: bool,
@@ -83,6 +100,47 @@ pub(in crate::app) struct PruneArgs {
     pub(in crate::app) store: PathBuf,
     #[arg(long, value_name = "AGE|TIME", help = format!("Delete what was stored before then: {TIMES}"))]
     pub(in crate::app) before: Age,
+}
+
+/// Send messages that were stored on to another server, assured: each exactly once and in the order of the store.
+///
+/// Each has with it the session and the number under which it was sent at first, which the other server keeps as its origin. The server of this store may be
+/// running; what it stores meanwhile is not sent. Without --spool another replay sends all of it again.
+#[derive(Args, Debug)]
+#[command(
+    // The letter is that of --last here, as where messages are shown.
+    mut_arg("numeric", |numeric| numeric.short(None)),
+    after_long_help = examples_and_statuses(&REPLAY_EXAMPLES)
+)]
+pub(in crate::app) struct ReplayArgs {
+    /// The file that a server was given as its store
+    pub(in crate::app) store: PathBuf,
+    /// Where to connect: HOST PORT, or an address as a client takes it. Of several, the first that answers, and the others when it fails
+    #[arg(required = true, value_name = "HOST PORT | ADDRESS")]
+    pub(in crate::app) addresses: Vec<OsString>,
+    /// Only the last N
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(in crate::app) last: Option<usize>,
+    #[command(flatten)]
+    pub(in crate::app) choice: ChoiceArgs,
+    /// Keep in DIR how far it is, and what is on its way: the same command goes on exactly where it was, whatever has ended it, and sends what was stored
+    /// since, too. --since and --last count the first time only. DIR is for this replay alone
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::app) spool: Option<PathBuf>,
+    /// The least that an acknowledgement has to stand for: store, the message is on the server's disk, exactly once; run, a program has handled it;
+    /// show, it was displayed. A server of less is told nothing, and the status is 5
+    #[arg(long, value_name = "WHAT", default_value = "store", value_parser = value::level())]
+    pub(in crate::app) require: Level,
+    /// How long to go on with nothing acknowledged, 0 for ever
+    #[arg(long, value_name = "TIME", default_value = "5m", env = "WILCO_TIMEOUT", value_parser = value::time)]
+    pub(in crate::app) timeout: Duration,
+    /// How long connecting may take, look-ups and all addresses together
+    #[arg(long, value_name = "TIME", default_value = "10s", env = "WILCO_CONNECT_TIMEOUT", value_parser = value::time)]
+    pub(in crate::app) connect_timeout: Duration,
+    #[command(flatten)]
+    pub(in crate::app) output: Output,
+    #[command(flatten)]
+    pub(in crate::app) common: Common,
 }
 
 /// A moment: so long ago, or a time of day where this is.

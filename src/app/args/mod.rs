@@ -26,7 +26,7 @@ pub(super) use bench::BenchArgs;
 pub(super) use client::{ClientArgs, LostSession};
 pub(super) use common::Common;
 pub(super) use lookup::{Lookup, LookupArgs};
-pub(super) use messages::{MessagesArgs, MessagesCommand, PruneArgs, ShowArgs};
+pub(super) use messages::{ChoiceArgs, MessagesArgs, MessagesCommand, PruneArgs, ReplayArgs, ShowArgs};
 pub(super) use output::Output;
 pub(super) use probe::ProbeArgs;
 pub(super) use programs::ProgramArgs;

@@ -10,6 +10,7 @@ use crate::service::StandardService;
 use crate::service::access::Rule;
 use crate::service::bench::SIZES;
 use crate::service::limits::Rate;
+use crate::wire::assured::Level;
 use crate::wire::{Framing, is_harmless};
 
 /// The longest name of a server: that of a host can be as long (hostname(7)).
@@ -46,6 +47,13 @@ pub(super) fn rule(text: &str) -> Result<Rule, String> {
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| format!("`{text}` are no permissions: write them as an octal number, such as 0660"))
+}
+
+/// What an acknowledgement is to stand for, by the names that it has in the protocol.
+pub(super) fn level() -> impl TypedValueParser<Value = Level> {
+    // The most comes first, as in the protocol's own list.
+    PossibleValuesParser::new(Level::ALL.map(|(_, name)| name).into_iter().rev())
+        .map(|name| Level::ALL.iter().find(|(_, known)| *known == name).map_or(Level::Stored, |(level, _)| *level))
 }
 
 /// What a server calls itself: one line, which others are shown.

@@ -3,6 +3,7 @@
 //! Apart from what has happened, which the library says: here are the words of this program's arguments.
 
 use crate::service;
+use crate::service::replay::Replay;
 use crate::wire::assured::Code;
 
 /// What to do about a failure, if it is one of assured delivery and anything can be said.
@@ -19,12 +20,18 @@ pub(in crate::app) fn hint(error: &anyhow::Error) -> Option<String> {
             (Some(spool), Code::TAKEN_OVER) => {
                 format!("is there a copy of {} that another client uses? One of the two must go", spool.display())
             }
+            (Some(_), _) if Replay::is_of(&lost.counts) => {
+                "with another --spool DIR it begins again; the server may get again what it had".to_owned()
+            }
             (Some(_), _) => {
                 "--lost-session=resend sends what waits in a new session (the server may get again what it had), \
                  --lost-session=skip keeps it among the dead letters"
                     .to_owned()
             }
         }),
+        service::Error::SessionRefused { code: Code::NOT_ACCEPTABLE, .. } => {
+            Some("a server with --store does; --require says the least that is wanted".to_owned())
+        }
         service::Error::NotSpoken(_) => Some("leave --assured out for a server that only answers lines".to_owned()),
         service::Error::Spool(error) => error.hint(),
         _ => None,

@@ -6,24 +6,43 @@
 mod hints;
 mod shown;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::net::{Connector, Endpoint, Error};
 use crate::service::delivery::PATIENCE;
 use crate::service::spool::{Spool, SpoolConfig, Unsettled};
-use crate::service::{self, Delivery, DeliveryConfig, News};
-use crate::wire::assured::Code;
+use crate::service::{self, Batch, Delivery, DeliveryConfig, News, Source};
+use crate::wire::assured::{Code, Level};
 
 use super::args::{ClientArgs, LostSession};
 use super::client::Input;
 use super::runtime::{Signals, block_on};
 use super::{Exit, report};
 pub(super) use hints::hint;
-use shown::Shown;
+pub(super) use shown::Shown;
 
 /// The reason of dead letters that were given up with their session.
 const SKIPPED: &str = "its session was lost, and what it had not acknowledged was skipped";
+
+/// Where an assured delivery has its messages from.
+pub(super) trait Feed: Source {
+    /// Takes no more.
+    fn close(&mut self);
+    /// Told again and again how far the delivery is.
+    fn follow(&mut self, delivery: &Delivery);
+    /// Why it has ended before its end. Asked once there are no more messages.
+    fn trouble(&mut self) -> Option<anyhow::Error>;
+}
+
+/// The messages of a client: its arguments, or its input.
+struct Typed {
+    input: Input,
+    /// The last message of which the prompt knows that it is final.
+    answered: u64,
+}
 
 pub(super) fn run(args: &ClientArgs, servers: Vec<Endpoint>, connector: Connector) -> anyhow::Result<Exit> {
     if args.wait.is_some() || args.retry > 0 {
@@ -33,31 +52,52 @@ pub(super) fn run(args: &ClientArgs, servers: Vec<Endpoint>, connector: Connecto
         .hinting("--timeout says how long to go on; --timeout 0 is for ever")
         .into());
     }
-    let patience = Some(args.timeout.unwrap_or(PATIENCE)).filter(|patience| !patience.is_zero());
-    let config = DeliveryConfig { connector, patience, ..DeliveryConfig::default() };
+    let config = config(connector, args.timeout, args.require);
     block_on(async {
         let mut signals = Signals::catch()?;
         let mut delivery = open(&servers, &config, args.spool.as_deref(), None).await?;
-        let mut input = Input::open(args)?;
-        let mut shown = Shown::open(args)?;
+        let mut typed = Typed { input: Input::open(args)?, answered: delivery.settled() };
+        let mut shown = Shown::open(&args.common, &args.output, args.framing, io::stdin().is_terminal())?;
         let mut policy = args.lost_session;
         loop {
-            let ended = converse(&mut delivery, &mut input, &mut signals, &mut shown).await;
-            let closed = delivery.close().await;
+            let ended = converse(&mut delivery, &mut typed, &mut signals, &mut shown).await;
             match (ended, policy.take()) {
                 (Err(error), Some(policy)) if is_lost(&error) => {
+                    // The new session has what the old one is closed with.
+                    let _ = delivery.close().await;
                     shown.say(&format!("{error}: a new session begins"));
                     delivery = open(&servers, &config, args.spool.as_deref(), Some(policy)).await?;
+                    typed.answered = delivery.settled();
                 }
-                (ended, _) => {
-                    shown.end(&delivery).await;
-                    let exit = ended?;
-                    closed?;
-                    return Ok(exit);
-                }
+                (ended, _) => return finish(ended, &mut delivery, &mut shown).await,
             }
         }
     })
+}
+
+/// The settings of a delivery for these arguments.
+pub(super) fn config(connector: Connector, timeout: Option<Duration>, level: Option<Level>) -> DeliveryConfig {
+    let patience = Some(timeout.unwrap_or(PATIENCE)).filter(|patience| !patience.is_zero());
+    DeliveryConfig { connector, patience, level, ..DeliveryConfig::default() }
+}
+
+/// Delivers what is fed to it to its end.
+pub(super) async fn deliver(
+    mut delivery: Delivery,
+    feed: &mut impl Feed,
+    signals: &mut Signals,
+    shown: &mut Shown,
+) -> anyhow::Result<Exit> {
+    let ended = converse(&mut delivery, feed, signals, shown).await;
+    finish(ended, &mut delivery, shown).await
+}
+
+async fn finish(ended: anyhow::Result<Exit>, delivery: &mut Delivery, shown: &mut Shown) -> anyhow::Result<Exit> {
+    let closed = delivery.close().await;
+    shown.end(delivery).await;
+    let exit = ended?;
+    closed?;
+    Ok(exit)
 }
 
 /// A delivery from the spool, if there is one; in a new session if the old one is lost.
@@ -88,17 +128,16 @@ fn is_lost(error: &anyhow::Error) -> bool {
 /// Delivers until there is no more. A signal lets what was sent be acknowledged; a second one does not.
 async fn converse(
     delivery: &mut Delivery,
-    input: &mut Input,
+    feed: &mut impl Feed,
     signals: &mut Signals,
     shown: &mut Shown,
 ) -> anyhow::Result<Exit> {
     let mut signalled = None;
-    let mut answered = delivery.settled();
     loop {
         let news = tokio::select! {
-            news = delivery.step(input) => news,
+            news = delivery.step(feed) => news,
             exit = signals.next() => {
-                input.messages.close();
+                feed.close();
                 let until = last_on_its_way(delivery);
                 if signalled.replace((exit, until)).is_some() || until <= delivery.settled() {
                     return Ok(interrupted(exit, delivery, shown).await);
@@ -126,18 +165,38 @@ async fn converse(
             }
             _ => {}
         }
-        if let Some(prompt) = &input.prompt {
-            for _ in answered..delivery.settled() {
+        feed.follow(delivery);
+    }
+    if let Some(error) = feed.trouble() {
+        return Err(error);
+    }
+    Ok(if delivery.counts().refused > 0 { Exit::Refused } else { Exit::Done })
+}
+
+impl Source for Typed {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
+        self.input.messages.poll_next(cx)
+    }
+}
+
+impl Feed for Typed {
+    fn close(&mut self) {
+        self.input.messages.close();
+    }
+
+    fn follow(&mut self, delivery: &Delivery) {
+        if let Some(prompt) = &self.input.prompt {
+            for _ in self.answered..delivery.settled() {
                 // The prompt may have ended meanwhile.
                 let _ = prompt.answered.send(());
             }
-            answered = delivery.settled();
+            self.answered = delivery.settled();
         }
     }
-    if let Some(error) = input.trouble.take() {
-        return Err(error.into());
+
+    fn trouble(&mut self) -> Option<anyhow::Error> {
+        self.input.trouble.take().map(Into::into)
     }
-    Ok(if delivery.counts().refused > 0 { Exit::Refused } else { Exit::Done })
 }
 
 /// The last message that is waited for after a signal: of a spool what was sent to a server that is there, for the others are for another time.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::unless_gone;
-use crate::app::args::ClientArgs;
+use crate::app::args::{Common, Output};
 use crate::app::json::Object;
 use crate::app::progress::Progress;
 use crate::app::report;
@@ -19,7 +19,7 @@ use crate::wire::Framing;
 use crate::wire::assured::Level;
 
 /// Where all is shown, and what was.
-pub(super) struct Shown {
+pub(in crate::app) struct Shown {
     screen: Arc<StandardOutput>,
     json: bool,
     /// What follows a reply.
@@ -36,16 +36,22 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    pub(super) fn open(args: &ClientArgs) -> io::Result<Self> {
-        let verbosity = args.common.verbosity();
+    /// What is typed meanwhile, if anything is, is not to be mixed with a progress bar.
+    pub(in crate::app) fn open(
+        common: &Common,
+        output: &Output,
+        framing: Framing,
+        is_typed_at: bool,
+    ) -> io::Result<Self> {
+        let verbosity = common.verbosity();
         let is_watched = io::stderr().is_terminal() && verbosity.says_notices();
-        // What else is said there, and what is typed, would be mixed with it.
-        let has_progress = is_watched && verbosity.level == 0 && !verbosity.trace && !io::stdin().is_terminal();
+        // Nor is what else is said there.
+        let has_progress = is_watched && verbosity.level == 0 && !verbosity.trace && !is_typed_at;
         Ok(Self {
             screen: StandardOutput::open()?,
-            json: args.output.json,
-            framing: args.framing,
-            progress: Progress::new(has_progress && !args.output.hex),
+            json: output.json,
+            framing,
+            progress: Progress::new(has_progress && !output.hex),
             is_watched,
             is_quiet: !verbosity.says_notices(),
             servers: Vec::new(),

@@ -107,7 +107,7 @@ With `--json`, `server` and `client` print each event and result as a JSON objec
 instead of messages and answers. What is said on standard error stays as it is; `--log-format json` makes that JSON, too: objects with
 `time` (RFC 3339, UTC), `level` (`error`, `warn`, `info`, `debug`, `trace`), `message` and, of the failure that ends a command, `operation`,
 `address`, `errno` and `hint`. Names stay; new fields and events may be added. Control and bidirectional characters are escaped, so that no line
-can do anything to a terminal.
+can do anything to a terminal. `wilco messages replay` has the events of an assured client.
 
 | program | event | when | fields |
 | --- | --- | --- | --- |

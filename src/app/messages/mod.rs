@@ -1,5 +1,6 @@
-//! `messages`: what a server has stored, as a table, as JSON or as it is; and the deleting of what is old.
+//! `messages`: what a server has stored, as a table, as JSON or as it is; the deleting of what is old; and what is sent on.
 
+mod replay;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 use crate::net::Error;
 use crate::service::store::sqlite::{self, Archive, OpenError, PruneError, Selection, Stored};
 
-use super::args::{MessagesArgs, MessagesCommand, PruneArgs, ShowArgs};
+use super::args::{ChoiceArgs, MessagesArgs, MessagesCommand, PruneArgs, ShowArgs};
 use super::json::Object;
 use super::report::Verbosity;
 use super::{Exit, report, screen};
@@ -26,15 +27,19 @@ const FOLLOWED: usize = 10;
 const POLL: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: MessagesArgs) -> anyhow::Result<Exit> {
+    let command = match args.command {
+        Some(MessagesCommand::Replay(replay)) => return replay::run(&replay),
+        command => command,
+    };
     report::start(Verbosity::default(), false);
-    match (args.command, &args.show.store) {
+    match (command, &args.show.store) {
         (Some(MessagesCommand::Prune(prune)), _) => pruned(&prune),
-        (None, Some(store)) => match show(store, &args.show) {
+        (_, Some(store)) => match show(store, &args.show) {
             // A reader that has gone has seen enough.
             Err(error) if is_broken_pipe(&error) => Ok(Exit::Done),
             shown => shown,
         },
-        (None, None) => Err(Error::usage("the file of a store is missing").into()),
+        (_, None) => Err(Error::usage("the file of a store is missing").into()),
     }
 }
 
@@ -47,14 +52,13 @@ enum Form {
 
 fn show(path: &Path, args: &ShowArgs) -> anyhow::Result<Exit> {
     let archive = Archive::open(path).map_err(described)?;
-    let since = args.since.map(|since| since.moment(SystemTime::now()));
-    let selection = Selection { since, from: args.from.clone(), search: args.search.clone() };
+    let selection = selection(&args.choice);
     let mut form = match (args.json, args.raw) {
         (true, _) => Form::Json,
         (_, true) => Form::Raw,
         _ => Form::Table(Table::new()),
     };
-    let last = args.last.or_else(|| (args.follow && args.since.is_none()).then_some(FOLLOWED));
+    let last = args.last.or_else(|| (args.follow && args.choice.since.is_none()).then_some(FOLLOWED));
     let mut after = last.map_or(Ok(0), |last| archive.before_last(last, &selection))?;
     let mut version = archive.version()?;
     loop {
@@ -74,6 +78,11 @@ fn show(path: &Path, args: &ShowArgs) -> anyhow::Result<Exit> {
         }
         version = archive.version()?;
     }
+}
+
+fn selection(choice: &ChoiceArgs) -> Selection {
+    let since = choice.since.map(|since| since.moment(SystemTime::now()));
+    Selection { since, from: choice.from.clone(), search: choice.search.clone() }
 }
 
 impl Form {

@@ -145,7 +145,7 @@ impl Keeping {
                 // A buffer for a read, with the one line in it that somebody has typed.
                 batch.bytes.shrink_to_fit();
             }
-            let run = Run { first: self.next, bytes: batch.bytes, spans: batch.spans, ..Run::default() };
+            let run = batch.into_run(self.next);
             self.next = run.next();
             return Some(run);
         }
@@ -245,7 +245,7 @@ impl Keeping {
         match accepted {
             Ok(run) => self.next = run.next(),
             Err(Rejected { error, batch }) => {
-                let later = std::mem::replace(&mut self.gathered, batch);
+                let later = std::mem::replace(&mut self.gathered, *batch);
                 append(&mut self.gathered, later);
                 return Err(error);
             }
@@ -275,7 +275,7 @@ impl Keeping {
                 Poll::Ready(Ok(Done::Accepted(run)))
             }
             Err(Rejected { error: error @ (SpoolError::Full { .. } | SpoolError::NoRoom { .. }), batch }) => {
-                let later = std::mem::replace(&mut self.gathered, batch);
+                let later = std::mem::replace(&mut self.gathered, *batch);
                 append(&mut self.gathered, later);
                 self.pausing = Some(Box::pin(sleep(AGAIN)));
                 match std::mem::replace(&mut self.is_full, true) {
@@ -294,7 +294,8 @@ fn append(batch: &mut Batch, more: Batch) {
         *batch = more;
         return;
     }
-    let at = batch.bytes.len();
+    let (at, place) = (batch.bytes.len(), batch.spans.len() as u64);
+    batch.origins.extend(more.origins.into_iter().map(|(of, session, there)| (of + place, session, there)));
     batch.bytes.extend_from_slice(&more.bytes);
     batch.spans.extend(more.spans.iter().map(|span| Span { start: span.start + at, end: span.end + at }));
 }

@@ -32,7 +32,7 @@ use super::spool::Spool;
 use super::{Result, Source};
 use crate::net::{self, Connector, Endpoint};
 use crate::wire::assured::sender::Output;
-use crate::wire::assured::{SenderConfig, SessionId, StopReason, Tally};
+use crate::wire::assured::{Level, SenderConfig, SessionId, StopReason, Tally};
 use keeping::Keeping;
 use link::Link;
 use machine::Machine;
@@ -52,6 +52,8 @@ pub struct DeliveryConfig {
     pub connector: Connector,
     /// How long to go on with nothing acknowledged; `None` is for ever. Default [`PATIENCE`].
     pub patience: Option<Duration>,
+    /// The least that an acknowledgement is to stand for; a server of less is left. Default anything.
+    pub level: Option<Level>,
     /// What the client calls itself, for the server's user. Default nothing.
     pub name: Option<String>,
     /// The longest reply in bytes that is taken. Default [`MAX_REPLY`].
@@ -60,7 +62,13 @@ pub struct DeliveryConfig {
 
 impl Default for DeliveryConfig {
     fn default() -> Self {
-        Self { connector: Connector::default(), patience: Some(PATIENCE), name: None, max_reply: MAX_REPLY }
+        Self {
+            connector: Connector::default(),
+            patience: Some(PATIENCE),
+            level: None,
+            name: None,
+            max_reply: MAX_REPLY,
+        }
     }
 }
 
@@ -149,11 +157,11 @@ impl Delivery {
     }
 
     fn of(places: Places, config: DeliveryConfig, keeping: Keeping) -> Result<Self> {
-        let DeliveryConfig { patience, name, max_reply, .. } = config;
+        let DeliveryConfig { patience, level, name, max_reply, .. } = config;
         let session = keeping.session();
         let seed = u64::from_ne_bytes(random()?);
         let start = keeping.start();
-        let settings = SenderConfig { session, replies: true, name, patience, seed };
+        let settings = SenderConfig { session, replies: true, level, name, patience, seed };
         Ok(Self {
             sender: Machine::new(places.speech(), settings, start, now()),
             keeping,

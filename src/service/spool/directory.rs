@@ -157,6 +157,11 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), SpoolError> {
     fs::rename(&new, path).naming("rename", &new)
 }
 
+/// Puts a file with this content in the place of another, durably.
+pub(in crate::service) fn replace_durably(path: &Path, content: &[u8]) -> Result<(), SpoolError> {
+    replace(path, content).and_then(|()| sync_directory(&parent(path)))
+}
+
 /// How files are made: for this user alone, and never where a link leads to.
 pub(super) fn create() -> OpenOptions {
     let mut options = OpenOptions::new();

@@ -107,7 +107,7 @@ impl SpoolError {
     }
 
     /// The failure of a call on a file: one for want of room is told from all others.
-    pub(super) fn of(operation: &'static str, path: &Path, error: io::Error) -> Self {
+    pub(in crate::service) fn of(operation: &'static str, path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG) => Self::NoRoom { path, error },
@@ -128,7 +128,7 @@ impl SpoolError {
         }
     }
 
-    pub(super) fn damaged(path: &Path, offset: u64, number: Option<u64>, what: impl Into<String>) -> Self {
+    pub(in crate::service) fn damaged(path: &Path, offset: u64, number: Option<u64>, what: impl Into<String>) -> Self {
         Self::Damaged(Damage { path: path.to_owned(), offset, number, what: what.into() })
     }
 }

@@ -65,10 +65,10 @@ impl Memory {
     /// It holds as much as it may.
     pub fn accept(&self, batch: Batch) -> Result<Run, Rejected> {
         let mut held = self.held();
-        let run = Run { first: held.next, bytes: batch.bytes, spans: batch.spans, ..Run::default() };
+        let run = batch.into_run(held.next);
         if held.bytes() + bytes(&run) > self.max_bytes {
             let error = SpoolError::Full { max: self.max_bytes as u64 };
-            return Err(Rejected { error, batch: Batch { bytes: run.bytes, spans: run.spans } });
+            return Err(Rejected { error, batch: Box::new(Batch::of_run(run)) });
         }
         held.next = run.next();
         held.runs.push_back(run.clone());

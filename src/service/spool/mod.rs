@@ -12,6 +12,7 @@
 //! | `SESSION/` | a directory named by the session, with its `progress` and its segments |
 //! | `dead-letters` | what was refused for good: JSON lines, see [`Letter`] |
 //! | `damaged-*` | what a repair could not read |
+//! | `replay` | how far in its store a [replay](super::replay) is that the spool is used by |
 //!
 //! **`session`** is text, replaced as a whole (written to `session.new`, synced, renamed): the line `wilco-spool 1`, whose number is the version
 //! of all of this; `session NAME`; where one session is taking another's place, `leftover NAME`, which may be removed with its directory; and
@@ -94,6 +95,7 @@ pub use repair::{Repair, repair};
 
 use crate::service::Batch;
 use crate::wire::assured::{Code, Run, SessionId, Start};
+pub(super) use directory::replace_durably;
 use directory::{Directory, random_session};
 use journal::Journal;
 use letters::Letters;
@@ -139,7 +141,7 @@ pub struct Rejected {
     /// Why.
     pub error: SpoolError,
     /// The messages.
-    pub batch: Batch,
+    pub batch: Box<Batch>,
 }
 
 /// A client's durable outbox: a directory that this process alone uses.
@@ -234,11 +236,9 @@ impl Spool {
     /// # Errors
     /// There is no room for them, or the spool has failed. Nothing of them is accepted then.
     pub async fn accept(&self, batch: Batch) -> Result<Run, Rejected> {
-        let run = Run { bytes: batch.bytes, spans: batch.spans, ..Run::default() };
-        self.accept_run(run).await.map_err(|rejected| {
+        self.accept_run(batch.into_run(0)).await.map_err(|rejected| {
             let (error, run) = *rejected;
-            let batch = Batch { bytes: run.bytes, spans: run.spans };
-            Rejected { error, batch }
+            Rejected { error, batch: Box::new(Batch::of_run(run)) }
         })
     }
 

@@ -21,7 +21,7 @@ fn small() -> SpoolConfig {
 fn batch<T: AsRef<[u8]>>(messages: &[T]) -> Batch {
     let mut run = Run::new(1);
     messages.iter().for_each(|message| run.push(message.as_ref()));
-    Batch { bytes: run.bytes, spans: run.spans }
+    Batch { bytes: run.bytes, spans: run.spans, ..Batch::default() }
 }
 
 /// A directory in memory where there is such a place: nothing here depends on what a disk does, and thousands of syncs take their time.
@@ -167,7 +167,7 @@ async fn a_full_spool_says_so_and_has_room_again() {
     assert!(matches!(rejected.error, SpoolError::Full { max: 4000 }) && rejected.batch.bytes == [b'x'; 100]);
     assert!(accepted > 20 && Inspection::of(directory.path()).expect("a look").bytes <= 4000);
     spool.settle(accepted / 2, None);
-    assert_eq!(spool.accept(rejected.batch).await.expect("accepted").first, accepted + 1);
+    assert_eq!(spool.accept(*rejected.batch).await.expect("accepted").first, accepted + 1);
     spool.settle(accepted + 1, None);
     assert!(spool.accept(batch(&[[b'x'; 3900]])).await.is_ok(), "all that was there is final");
     assert!(matches!(spool.accept(batch(&[[b'x'; 4000]])).await, Err(Rejected { error: SpoolError::Full { .. }, .. })));

@@ -79,7 +79,7 @@ pub(super) fn append(session: &str, owner: Owner, first: u64, bodies: &[&str]) -
 pub(super) fn plain(bodies: &[&str]) -> Plain {
     let mut run = Run::new(1);
     bodies.iter().for_each(|body| run.push(body.as_bytes()));
-    Plain { source: source(None), first: 1, messages: Batch { bytes: run.bytes, spans: run.spans } }
+    Plain { source: source(None), first: 1, messages: Batch { bytes: run.bytes, spans: run.spans, ..Batch::default() } }
 }
 
 async fn open(store: &Arc<dyn Store>, session: &str) -> Opened {

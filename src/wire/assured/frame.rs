@@ -169,6 +169,14 @@ impl Level {
     /// All of them, with their names on the wire.
     pub const ALL: [(Self, &'static str); 3] = [(Self::Shown, "show"), (Self::Handled, "run"), (Self::Stored, "store")];
 
+    /// Why it is not to be had of a server whose acknowledgements stand for less.
+    pub(super) fn unmet(self) -> &'static str {
+        match self {
+            Self::Stored => "the server does not keep messages",
+            Self::Handled | Self::Shown => "the server only displays messages",
+        }
+    }
+
     /// Its name on the wire.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(level, _)| *level == self).map_or("", |(_, name)| name)
@@ -186,6 +194,8 @@ impl Code {
     pub const UNAUTHORIZED: Self = Self(401);
     /// The session belongs to another.
     pub const FORBIDDEN: Self = Self(403);
+    /// The server's acknowledgements stand for less than the client wants.
+    pub const NOT_ACCEPTABLE: Self = Self(406);
     /// Something took too long.
     pub const TIMEOUT: Self = Self(408);
     /// The server is further than the client: the session was copied, or the client's spool set back.

@@ -274,7 +274,7 @@ proptest! {
 }
 
 fn config() -> SenderConfig {
-    SenderConfig { session: SessionId::of_bits(7), replies: true, name: None, patience: None, seed: 1 }
+    SenderConfig { session: SessionId::of_bits(7), replies: true, level: None, name: None, patience: None, seed: 1 }
 }
 
 fn open(first: u64, next: u64) -> Open<'static> {

@@ -257,6 +257,9 @@ impl Receiver {
             (ClientFrame::Open(open), State::New) if open.first == 0 || open.next < open.first => {
                 self.protocol_error("numbers begin with 1, and the next is not below the first");
             }
+            (ClientFrame::Open(Open { level: Some(wanted), .. }), State::New) if wanted > self.config.level => {
+                self.fail(Code::NOT_ACCEPTABLE, Again::Never, wanted.unmet().to_owned());
+            }
             (ClientFrame::Open(open), State::New) => {
                 self.asked = (open.first, open.next);
                 self.replies = open.replies;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::receiver::{self, Receiver};
+use super::receiver::{self, Receiver, ReceiverConfig};
 use super::sender::{self, Sender};
 use super::{Applied, Code, Grant, Level, Open, Progress, Run, SenderConfig, ServerFrame, SessionId, Start, Verdict};
 
@@ -18,15 +18,24 @@ struct Both {
 
 impl Both {
     fn new(start: Start) -> Self {
+        Self::of(start, None, ReceiverConfig::default())
+    }
+
+    fn requiring(level: Option<Level>, granted: Level) -> Self {
+        Self::of(START, level, ReceiverConfig { level: granted, ..ReceiverConfig::default() })
+    }
+
+    fn of(start: Start, level: Option<Level>, receiver: ReceiverConfig) -> Self {
         let now = Instant::now();
         let config = SenderConfig {
             session: SessionId::of_bits(7),
             replies: true,
+            level,
             name: Some("test".to_owned()),
             patience: None,
             seed: 1,
         };
-        let receiver = Receiver::new(Arc::default(), now);
+        let receiver = Receiver::new(Arc::new(receiver), now);
         Self { now, sender: Sender::new(config, start, now), receiver, stored: Vec::new(), log: Vec::new() }
     }
 
@@ -130,6 +139,49 @@ fn a_session_that_the_server_does_not_have_as_the_client_does_is_not_gone_on_wit
         let ended = format!("{:?}", both.talk());
         assert!(ended.contains(code), "{start:?}: {ended}");
     }
+}
+
+#[test]
+fn an_acknowledgement_stands_for_what_is_required_at_least() {
+    for (required, granted, is_met) in [
+        (None, Level::Shown, true),
+        (Some(Level::Shown), Level::Handled, true),
+        (Some(Level::Handled), Level::Handled, true),
+        (Some(Level::Handled), Level::Shown, false),
+        (Some(Level::Stored), Level::Stored, true),
+        (Some(Level::Stored), Level::Handled, false),
+    ] {
+        let mut both = Both::requiring(required, granted);
+        both.sender.handle(sender::Input::Accepted(run(1, &["one"])), both.now);
+        both.sender.handle(sender::Input::NoMore, both.now);
+        let ended = both.talk().expect("it ends");
+        assert_eq!(ended == "done", is_met, "{required:?} of {granted:?}: {ended}");
+        assert!(is_met || (ended.contains("Refused(406") && both.stored.is_empty()), "{ended}");
+    }
+}
+
+#[test]
+fn a_server_that_grants_less_than_is_required_is_left() {
+    let mut both = Both::requiring(Some(Level::Stored), Level::Stored);
+    assert!(matches!(both.sender.poll(both.now), sender::Output::Connect { .. }));
+    both.sender.handle(sender::Input::Connected, both.now);
+    assert!(matches!(both.sender.poll(both.now), sender::Output::Send(super::ClientFrame::Open(Open { .. }))));
+    // One that knows nothing of `ack=`.
+    let grant = Grant {
+        acknowledged: 0,
+        checksum: Some(0),
+        last: None,
+        window: 9,
+        window_bytes: 9,
+        max_body: 9,
+        idle: super::IDLE_TIMEOUT,
+        level: Level::Shown,
+        server: "alpha".into(),
+    };
+    both.sender.handle(sender::Input::Frame(ServerFrame::Granted(grant)), both.now);
+    assert!(matches!(both.sender.poll(both.now), sender::Output::Disconnect));
+    let stop = format!("{:?}", both.sender.poll(both.now));
+    assert!(stop.contains("Refused(406"), "{stop}");
 }
 
 #[test]

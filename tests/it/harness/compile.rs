@@ -1,4 +1,4 @@
-//! Compiles the C programs of `tests/fixtures/c`, and the bare server of `benches`.
+//! Compiles the C programs of `tests/fixtures/c`, those of `examples/other`, and the bare server of `benches`.
 //!
 //! Apart, because tests run at the same time and in several processes, and each fixture is compiled once for all.
 
@@ -15,6 +15,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// moved there whole, so that nobody starts half of it.
 pub(crate) fn compile_fixture(name: &str) -> PathBuf {
     compile(name, "tests/fixtures/c")
+}
+
+/// The path of the program made from `examples/other/NAME.c`.
+pub(crate) fn compile_example(name: &str) -> PathBuf {
+    compile(name, "examples/other")
 }
 
 /// The path of the program made from `benches/bare.c`.

@@ -24,7 +24,7 @@ mod program;
 mod skip;
 
 pub(crate) use check::{Finished, expect_error, expect_one_clear_line, expect_signal, expect_status, expect_success};
-pub(crate) use compile::{compile_bare, compile_fixture};
+pub(crate) use compile::{compile_bare, compile_example, compile_fixture};
 pub(crate) use host::{Families, Host, Hosts};
 pub(crate) use launch::{Launch, Terminal};
 pub(crate) use output::DEADLINE;

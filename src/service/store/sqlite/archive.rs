@@ -101,6 +101,11 @@ impl Archive {
         Ok(Self { path, connection })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The highest [`id`](Stored::id); 0 if there are no messages.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ struct Client {
 impl Client {
     fn new(start: Start, patience: Option<Duration>) -> Self {
         let session = SessionId::of_bits(7);
-        let config = SenderConfig { session, replies: true, name: None, patience, seed: 3 };
+        let config = SenderConfig { session, replies: true, level: None, name: None, patience, seed: 3 };
         let now = Instant::now();
         Self { sender: Sender::new(config, start, now), now }
     }

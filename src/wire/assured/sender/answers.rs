@@ -88,6 +88,9 @@ impl Sender {
             let reason = format!("the server has {acknowledged} messages of the session, and {last} were sent");
             return self.stop(StopReason::Lost(Code::CLIENT_BEHIND, reason));
         }
+        if let Some(wanted) = self.config.level.filter(|wanted| *wanted > grant.level) {
+            return self.stop(StopReason::Refused(Code::NOT_ACCEPTABLE, wanted.unmet().to_owned()));
+        }
         self.window = Window { messages: grant.window.into(), bytes: grant.window_bytes };
         self.ping_after = (grant.idle / 3).clamp(Self::LEAST_PING_AFTER, PING_AFTER);
         self.events.push_back(Event::Opened { server: grant.server.clone().into_owned(), level: grant.level });

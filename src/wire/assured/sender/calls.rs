@@ -13,6 +13,8 @@ pub struct SenderConfig {
     pub session: SessionId,
     /// Whether replies are wanted.
     pub replies: bool,
+    /// The least that an acknowledgement is to stand for, if the client minds.
+    pub level: Option<Level>,
     /// What the client calls itself.
     pub name: Option<String>,
     /// How long to go on with nothing becoming final; `None` is for ever.

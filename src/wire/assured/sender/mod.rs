@@ -290,7 +290,7 @@ impl Sender {
             session: self.config.session.clone(),
             first: self.settled + 1,
             next: self.next,
-            level: None,
+            level: self.config.level,
             replies: self.config.replies,
             token: None,
             name: self.config.name.clone().map(Into::into),

@@ -136,6 +136,7 @@ impl World {
         let start = client.disk.start();
         let config = SenderConfig {
             session: client.session.clone(),
+            level: None,
             replies: client.wants_replies,
             name: None,
             patience: client.patience,
@@ -388,6 +389,7 @@ impl World {
         let client = &self.clients[at];
         let config = SenderConfig {
             session: client.session.clone(),
+            level: None,
             replies: client.wants_replies,
             name: None,
             patience: None,

@@ -87,6 +87,10 @@ impl DatagramSender {
             let reason = format!("the server has {acknowledged} messages of the session, and {last} were sent");
             return self.stop(StopReason::Lost(Code::CLIENT_BEHIND, reason));
         }
+        // What was left out for want of room is checked by the server alone.
+        if let Some((wanted, _)) = self.config.sender.level.zip(level).filter(|(wanted, granted)| wanted > granted) {
+            return self.stop(StopReason::Refused(Code::NOT_ACCEPTABLE, wanted.unmet().to_owned()));
+        }
         self.window.grant(window);
         self.granted_body = max_body;
         if !mem::replace(&mut self.greeted, true) {

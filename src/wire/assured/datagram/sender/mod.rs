@@ -296,7 +296,7 @@ impl DatagramSender {
             session: self.config.sender.session.clone(),
             first: self.settled + 1,
             next: self.next,
-            level: None,
+            level: self.config.sender.level,
             replies: false,
             token: None,
             // Nothing of this is said to a source that is not proved: the server would not look at it.

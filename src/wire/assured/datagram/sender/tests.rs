@@ -17,7 +17,8 @@ struct Test {
 impl Test {
     fn new(first: u64, next: u64, patience: Option<Duration>) -> Self {
         let session = SID.parse().expect("a session");
-        let config = SenderConfig { session, replies: false, name: Some("me".to_owned()), patience, seed: 1 };
+        let config =
+            SenderConfig { session, replies: false, level: None, name: Some("me".to_owned()), patience, seed: 1 };
         let start = Start { first, next, checksum: (first > 1).then_some(7) };
         let now = Instant::now();
         Self { sender: DatagramSender::new(DatagramConfig::new(config), start, now), now }
@@ -90,6 +91,21 @@ impl Test {
         let Output::Wait(Some(until)) = self.sender.poll(self.now) else { panic!("it does not wait") };
         let before = std::mem::replace(&mut self.now, until);
         until - before
+    }
+}
+
+#[test]
+fn a_server_that_grants_less_than_is_required_is_left() {
+    for (level, is_left) in [("show", true), ("store", false)] {
+        let mut test = Test::new(1, 2, None);
+        test.sender.config.sender.level = Some(Level::Handled);
+        test.said();
+        test.tell(Input::Connected);
+        let opening = test.said().join(" ");
+        assert!(opening.contains(" ack=run"), "{opening}");
+        test.hear(&format!("C SID {COOKIE} 0 00000000 64 1200 try=TRY ack={level} srv=alpha"));
+        let said = test.said().join("\n");
+        assert_eq!(said.contains("Refused(406"), is_left, "{said}");
     }
 }
 

@@ -198,6 +198,11 @@ impl<S: Clone + Eq> Sessions<S> {
                 "the server is about to end",
             );
         }
+        if let Some(wanted) = open.level.filter(|wanted| *wanted > self.config.level) {
+            let (session, reason) = (open.session.clone(), wanted.unmet().into());
+            let (code, again) = (Code::NOT_ACCEPTABLE, Again::Never);
+            return self.answer(asker, &ServerPacket::Error { session, attempt, code, again, reason });
+        }
         // One that was open before is left to its new opening.
         self.remove(&open.session);
         if self.sessions.len() >= self.config.sessions && self.swept + Self::SWEEP <= now {

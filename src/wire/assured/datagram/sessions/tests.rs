@@ -4,7 +4,7 @@
 
 use super::super::SESSION_IDLE;
 use super::*;
-use crate::wire::assured::{Applied, Progress};
+use crate::wire::assured::{Applied, Level, Progress};
 
 const SID: &str = "0123456789abcdef";
 
@@ -49,6 +49,30 @@ fn open(sessions: &mut Sessions<u8>, sid: &str, more: &str, now: Instant) -> (Op
     let granted = granted.expect("it is granted");
     assert!(granted.contains(" 0 00000000 64 1200 ") && granted.ends_with(" ack=store srv=wilco"), "{granted}");
     (opening, granted.split(' ').nth(3).expect("a cookie").to_owned())
+}
+
+#[test]
+fn who_requires_more_than_there_is_is_refused() {
+    let now = Instant::now();
+    for (required, granted, is_met) in
+        [("store", Level::Shown, false), ("store", Level::Handled, false), ("run", Level::Handled, true)]
+    {
+        let mut sessions = sessions(SessionsConfig { level: granted, ..SessionsConfig::default() }, now);
+        let fill = ".".repeat(OPEN_LENGTH);
+        let challenge = answer(&mut sessions, &format!("WILCO/1 O {SID} 1 9 pad={fill}"), now).expect("a cookie");
+        let cookie = challenge.split(' ').nth(3).expect("a cookie");
+        let packet = format!("WILCO/1 O {SID} 1 9 try=3 cookie={cookie} ack={required} pad={fill}");
+        sessions.datagram(1, b"1", packet.as_bytes(), now).expect("a packet");
+        match outputs(&mut sessions, now).remove(0) {
+            Output::Open { .. } => assert!(is_met, "{required} of {granted:?}"),
+            Output::Send { datagram, .. } => {
+                let refusal = format!("WILCO/1 E {SID} 3 406 never the server does not keep messages");
+                assert_eq!(String::from_utf8_lossy(&datagram).trim_end(), refusal);
+                assert!(!is_met && sessions.is_empty());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

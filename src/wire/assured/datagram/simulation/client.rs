@@ -83,7 +83,7 @@ impl Client {
             checksum: before.map(|body| checksum(body)),
         };
         let (session, seed) = (self.session.clone(), chance.bits());
-        let config = SenderConfig { session, replies: false, name: None, patience: None, seed };
+        let config = SenderConfig { session, replies: false, level: None, name: None, patience: None, seed };
         let mut sender = DatagramSender::new(DatagramConfig::new(config), start, now);
         if self.no_more {
             sender.handle(Input::NoMore, now);

@@ -140,7 +140,8 @@ mod late {
     pub(super) fn answer_is_not_believed() -> bool {
         let now = Instant::now();
         let session = SessionId::of_bits(1);
-        let config = SenderConfig { session: session.clone(), replies: false, name: None, patience: None, seed: 1 };
+        let config =
+            SenderConfig { session: session.clone(), replies: false, level: None, name: None, patience: None, seed: 1 };
         let start = Start { first: 1, next: 9, checksum: None };
         let mut sender = DatagramSender::new(DatagramConfig::new(config), start, now);
         assert!(matches!(sender.poll(now), sender::Output::Connect { .. }));

@@ -1,0 +1,261 @@
+//! `Replay`: what a store holds as messages for another server, each with the session and number under which it was sent at first.
+//!
+//! Apart from the archive, which only reads, and from the delivery, which knows nothing of stores. With a spool it goes on, exactly, where an earlier one was: see
+//! `Position` for how.
+
+mod position;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::mpsc;
+
+use super::delivery::Counts;
+use super::spool::{Spool, SpoolError};
+use super::store::sqlite::{Archive, ArchiveError, Selection, Stored};
+use super::{Batch, Source};
+use crate::net;
+use crate::wire::assured::{SessionId, Start, checksum};
+use position::{Chosen, Position};
+
+/// What is noted as final once nothing more is to be read.
+const CLOSED: u64 = u64::MAX;
+
+/// Why what a store holds cannot be sent on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// How far it is cannot be kept.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The spool is not one of this replay.
+    #[error(transparent)]
+    Usage(#[from] net::Error),
+}
+
+/// The messages of a store that are to be sent on, in its order.
+///
+/// It is a [`Source`] of a [`Delivery`](super::Delivery), and is to be told with [`follow`](Self::follow) what is final: with a spool the next page of messages is given
+/// when one of the page before is. So neither memory nor the spool has more than two pages that no server has.
+#[derive(Debug)]
+pub struct Replay {
+    pages: mpsc::Receiver<Batch>,
+    /// The last number that is final, or [`CLOSED`].
+    settled: Arc<AtomicU64>,
+    reader: Option<JoinHandle<Result<(), ReplayError>>>,
+}
+
+/// Reads the store, on a thread of its own.
+struct Reader {
+    archive: Archive,
+    selection: Selection,
+    /// How far it has read, and how far it is to.
+    after: i64,
+    through: i64,
+    /// Where it is kept how far it is, if it is.
+    position: Option<Position>,
+    settled: Arc<AtomicU64>,
+    pages: mpsc::Sender<Batch>,
+}
+
+impl Replay {
+    /// Begins to send on what is meant, of that only the last so many if it is said. What is stored from now on is not part of it.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn new(archive: Archive, selection: Selection, last: Option<usize>) -> Result<Self, ReplayError> {
+        let after = begin(&archive, &selection, last)?;
+        Self::read(archive, selection, after, None, Start { first: 1, next: 1, checksum: None })
+    }
+
+    /// The same with a spool, which is in this directory and for this alone: it goes on behind the last message that the spool has ever accepted. What begins it, the time
+    /// and the number of the last ones, counts the first time only.
+    ///
+    /// # Errors
+    /// The store cannot be read, the spool is one of something else, or it cannot be kept how far it is.
+    pub async fn with_spool(
+        archive: Archive,
+        selection: Selection,
+        last: Option<usize>,
+        spool: &Spool,
+        directory: &Path,
+    ) -> Result<Self, ReplayError> {
+        let (session, start) = (spool.session(), spool.start());
+        let next = start.next;
+        let chosen = Chosen::new(archive.path(), &selection);
+        let position = match Position::load(directory)? {
+            Some(position) => {
+                position.check(&chosen, &session, next)?;
+                position
+            }
+            None if next > 1 => return Err(position::foreign(directory, "of a client").into()),
+            None => Position::begin(directory, chosen, session, begin(&archive, &selection, last)?)?,
+        };
+        let after = position.taken(next);
+        if next > position.first() {
+            // Numbers may be the same by chance, and messages are not.
+            let own = archive.next(after - 1, after, &Selection::default())?;
+            let own = own.first().map(|message| checksum(&message.body));
+            let kept = spool.checksum(next - 1).await?;
+            if own.zip(kept).is_some_and(|(own, kept)| own != kept) {
+                return Err(position::foreign(directory, "of other messages").into());
+            }
+        }
+        let selection = Selection { since: position.since(), ..selection };
+        Self::read(archive, selection, after, Some(position), start)
+    }
+
+    fn read(
+        archive: Archive,
+        selection: Selection,
+        after: i64,
+        position: Option<Position>,
+        start: Start,
+    ) -> Result<Self, ReplayError> {
+        let through = archive.last()?;
+        let settled = Arc::new(AtomicU64::new(start.first - 1));
+        let (sender, pages) = mpsc::channel(1);
+        let reader =
+            Reader { archive, selection, after, through, position, settled: Arc::clone(&settled), pages: sender };
+        let reader = thread::Builder::new().name("replay".to_owned()).spawn(move || reader.run(start.next));
+        let reader = reader.map_err(|error| SpoolError::Failed(format!("there is no thread to read: {error}")))?;
+        Ok(Self { pages, settled, reader: Some(reader) })
+    }
+
+    /// Whether a spool is one of a replay.
+    pub fn is_of(counts: &Counts) -> bool {
+        counts.spool.as_ref().is_some_and(|directory| Position::is_in(directory))
+    }
+
+    /// Notes the last number that is final.
+    pub fn follow(&self, settled: u64) {
+        self.settled.fetch_max(settled, Ordering::AcqRel);
+        if let Some(reader) = &self.reader {
+            reader.thread().unpark();
+        }
+    }
+
+    /// Takes no more from the store.
+    pub fn close(&mut self) {
+        self.pages.close();
+        self.follow(CLOSED);
+    }
+
+    /// Why it has ended before its end, if it has. To be asked once there are no more messages.
+    pub fn trouble(&mut self) -> Option<ReplayError> {
+        self.close();
+        let ended = self.reader.take()?.join();
+        ended.unwrap_or_else(|_| Err(SpoolError::Failed("the thread that reads has ended".to_owned()).into())).err()
+    }
+}
+
+impl Source for Replay {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch>> {
+        self.pages.poll_recv(cx)
+    }
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// After which message it begins.
+fn begin(archive: &Archive, selection: &Selection, last: Option<usize>) -> Result<i64, ArchiveError> {
+    last.map_or(Ok(0), |last| archive.before_last(last, selection))
+}
+
+impl Reader {
+    fn run(mut self, mut next: u64) -> Result<(), ReplayError> {
+        // What waits in the spool goes before the first page.
+        let mut awaited = next - 1;
+        loop {
+            let page = self.archive.next(self.after, self.through, &self.selection)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            let before = std::mem::replace(&mut self.after, last.id);
+            if let Some(position) = &mut self.position {
+                // Messages are accepted before they can be final, and a page as a whole.
+                if !is_final(&self.settled, awaited) {
+                    return Ok(());
+                }
+                position.note(next, before, page.iter().map(|message| message.id).collect())?;
+            }
+            awaited = next;
+            next += page.len() as u64;
+            if self.pages.blocking_send(batch(&page)).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Waits until a number is final; false if that will not be.
+fn is_final(settled: &AtomicU64, number: u64) -> bool {
+    loop {
+        match settled.load(Ordering::Acquire) {
+            CLOSED => return false,
+            settled if settled >= number => return true,
+            _ => thread::park(),
+        }
+    }
+}
+
+fn batch(messages: &[Stored]) -> Batch {
+    let mut batch = Batch::default();
+    for (place, message) in (0..).zip(messages) {
+        batch.push(&message.body);
+        batch.origins.extend(origin(message).map(|(session, number)| (place, session, number)));
+    }
+    batch
+}
+
+/// Under which session and number a message was sent at first. One that was plain has neither, and one of a session that is forgotten its number alone.
+fn origin(message: &Stored) -> Option<(SessionId, u64)> {
+    match &message.origin {
+        Some(origin) => {
+            let (session, number) = origin.rsplit_once(':')?;
+            Some((session.parse().ok()?, number.parse().ok()?))
+        }
+        None => Some((message.session.as_ref()?.parse().ok()?, message.number)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(session: Option<&str>, origin: Option<&str>) -> Stored {
+        Stored {
+            id: 1,
+            at: 0,
+            peer: String::new(),
+            name: None,
+            user: None,
+            session: session.map(str::to_owned),
+            number: 7,
+            origin: origin.map(str::to_owned),
+            body: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_first_session_and_number_stay() {
+        let (a, b) = ("0123456789abcdef", "fedcba9876543210");
+        for (session, of, expected) in [
+            (None, None, None),
+            (Some("forgotten 3"), None, None),
+            (Some(a), None, Some((a, 7))),
+            (Some(a), Some(format!("{b}:9")), Some((b, 9))),
+            (Some("forgotten 3"), Some(format!("{b}:9")), Some((b, 9))),
+        ] {
+            let expected = expected.map(|(session, number)| (session.parse().expect("a session"), number));
+            assert_eq!(origin(&stored(session, of.as_deref())), expected);
+        }
+    }
+}
