@@ -145,9 +145,10 @@ impl OpenFile {
         let (queue, waiting) = queue();
         let failure = Arc::new(Failure::default());
         let told = Arc::clone(&failure);
+        let place = file::Place::of(&path);
         let writer = thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || write(&connection, &config, waiting, &told))
+            .spawn(move || write(&connection, &config, place, waiting, &told))
             .map_err(|error| OpenError::Failed(path.clone(), error.to_string()))?;
         Ok(SqliteStore { path, queue: Some(queue), failure, writer: Some(writer) })
     }
@@ -193,7 +194,7 @@ impl SqliteStore {
 }
 
 /// What the thread does.
-fn write(connection: &Connection, config: &SqliteConfig, waiting: Waiting, failure: &Failure) {
+fn write(connection: &Connection, config: &SqliteConfig, place: file::Place, waiting: Waiting, failure: &Failure) {
     /// Says that the thread has ended, even if it has panicked.
     struct Ended<'a>(&'a Failure);
     impl Drop for Ended<'_> {
@@ -205,7 +206,7 @@ fn write(connection: &Connection, config: &SqliteConfig, waiting: Waiting, failu
     }
     let ended = Ended(failure);
     let mut batch = Vec::new();
-    let written = Writer::new(connection, config)
+    let written = Writer::new(connection, config, place)
         .map_err(|error| error.to_string())
         .and_then(|mut writer| writer.run(&waiting, &mut batch));
     if let Err(why) = written {
