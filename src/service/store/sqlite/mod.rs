@@ -29,7 +29,7 @@ use tokio::sync::{Notify, oneshot};
 pub use archive::{Archive, ArchiveError, Selection, Stored};
 pub use file::{OpenError, files};
 pub use prune::{PruneError, Pruned, prune};
-pub use queue::MAX_QUEUED;
+pub use queue::MAX_NOTES;
 pub use writer::{MAX_BATCH, MAX_BATCH_BYTES};
 
 use super::{Append, Opened, Opening, Owner, Plain, Store, StoreError};
@@ -177,19 +177,16 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Asks the writer for something, at once if there is room, and waits for the answer.
+    /// Asks the writer for something, at once, and waits for the answer.
     fn ask<T: Send + 'static>(
         &self,
         request: impl FnOnce(Answer<T>) -> Request,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
         let (answer, answered) = oneshot::channel();
-        let waiting = self.queue.as_ref().and_then(|queue| queue.put(request(answer)));
-        Box::pin(async move {
-            if let (Some(queue), Some(request)) = (&self.queue, waiting) {
-                queue.put_later(request).await;
-            }
-            answered.await.unwrap_or_else(|_| Err(StoreError::Failed(self.failure.reason())))
-        })
+        if let Some(queue) = &self.queue {
+            queue.put(request(answer));
+        }
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(StoreError::Failed(self.failure.reason()))) })
     }
 }
 
@@ -239,7 +236,7 @@ impl Store for SqliteStore {
     fn note(&self, session: &SessionId, owner: Owner, through: u64) {
         if let Some(queue) = &self.queue {
             // Where there is no room it is left: the client says it again when it opens the session.
-            let _ = queue.put(Request::Note(session.clone(), owner, through));
+            queue.put_note(session.clone(), owner, through);
         }
     }
 
