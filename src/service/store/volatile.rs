@@ -15,7 +15,7 @@ use crate::wire::{Framing, Span};
 /// How many sessions are remembered. Of more, those go that were used least recently: if one goes on, it begins anew where its client is.
 pub const MAX_SESSIONS: usize = 16 * 1024;
 
-/// How many bytes of replies are kept for a session until its client has noted them. Of more, the oldest go.
+/// How many bytes of replies and refusals are kept for a session until its client has noted them. Of more, the oldest replies go.
 pub const MAX_REPLIES: usize = 1024 * 1024;
 
 /// When a message is to be sent again that the handler has put off.
@@ -275,10 +275,12 @@ impl State {
         self.verdicts.extend(verdicts.iter().cloned());
         self.replies += verdicts.iter().map(|(_, verdict)| size(verdict)).sum::<usize>();
         self.forget(through.saturating_sub(u64::from(WINDOW)));
+        // A reply may get lost; that a message was refused may not, or its client would take it for handled.
+        let is_reply = |(_, verdict): &(u64, Verdict)| matches!(verdict, Verdict::Reply(_));
         while self.replies > MAX_REPLIES
-            && let Some((number, _)) = self.verdicts.front()
+            && let Some(at) = self.verdicts.iter().position(is_reply)
         {
-            self.forget(*number);
+            self.replies -= self.verdicts.remove(at).map_or(0, |(_, verdict)| size(&verdict));
         }
     }
 
@@ -400,6 +402,17 @@ mod tests {
         assert_eq!((progress.acknowledged, progress.checksum), (79, None));
         assert_eq!(store.append(append(owner, 80, &["ok"])).await.expect("applied").through, 80);
         assert_eq!(open(&store, 70).await.1.acknowledged, 80);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_not_forgotten_for_replies() {
+        let store = store();
+        let (owner, _) = open(&store, 1).await;
+        let large = "x".repeat(MAX_REPLIES / 2);
+        store.append(append(owner, 1, &["bad", &large, &large, "bad", &large])).await.expect("applied");
+        let (_, progress) = open(&store, 1).await;
+        let remembered: Vec<_> = progress.verdicts.iter().map(|(number, _)| *number).collect();
+        assert_eq!(remembered, [1, 4, 5]);
     }
 
     #[tokio::test]

@@ -22,7 +22,11 @@ pub enum Detected {
 /// page could ask for a long one on purpose, and no person writes so much without a space.
 pub const MAX_TARGET: usize = 8 * 1024;
 
-/// The methods of RFC 9110, section 9, and RFC 5789, each with its space.
+/// The longest method that is waited for, in bytes. There is none of so many; but a page whose own name leads here (DNS rebinding) may ask by a method that it has
+/// made up, and no browser asks first whether it may.
+const MAX_METHOD: usize = 64;
+
+/// The methods of RFC 9110, section 9, and RFC 5789, each with its space: whatever they ask for, however long, is a request.
 const METHODS: [&[u8]; 9] =
     [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"OPTIONS ", b"TRACE ", b"PATCH "];
 
@@ -32,11 +36,12 @@ pub fn detect(prefix: &[u8]) -> Detected {
     let http = all.find(|found| *found != Detected::Plain).unwrap_or(Detected::Plain);
     let found = [
         http,
+        other_method(prefix).then(Detected::Http, |rest| request_of(rest, Match::Not)),
         after(b"PRI * HTTP/2.0", prefix).then(Detected::Http, end_of_line),
         after(b"WILCO/", prefix).then(Detected::Assured, |rest| digit(rest).and_then(|rest| after(b" ", rest))),
         after(b"\x16\x03", prefix).then(Detected::TlsHello, Match::Whole),
     ];
-    // Each begins otherwise, so that no more than one is certain.
+    // Each begins otherwise, or is HTTP, too, so that what is certain is one.
     let certain = found.into_iter().find(|found| !matches!(found, Detected::Plain | Detected::NeedMore));
     certain.or_else(|| found.into_iter().find(|found| *found == Detected::NeedMore)).unwrap_or(Detected::Plain)
 }
@@ -88,9 +93,25 @@ fn digit(bytes: &[u8]) -> Match<'_> {
 
 /// The rest of a request line, after the method: a target of visible characters, a space, the version, and the end of the line.
 fn request(bytes: &[u8]) -> Match<'_> {
+    request_of(bytes, Match::Whole(&[]))
+}
+
+/// What follows a method that may be of no list, and its space (RFC 9110, section 5.6.2).
+fn other_method(bytes: &[u8]) -> Match<'_> {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    match bytes.iter().take(MAX_METHOD + 1).position(|byte| !is_token(byte)) {
+        None if bytes.len() > MAX_METHOD => Match::Not,
+        None => Match::Part,
+        Some(end) if end > 0 && bytes[end] == b' ' => Match::Whole(&bytes[end + 1..]),
+        Some(_) => Match::Not,
+    }
+}
+
+/// The rest of a request line; `too_long` is what it is if its target is longer than any is waited for.
+fn request_of<'a>(bytes: &'a [u8], too_long: Match<'a>) -> Match<'a> {
     let seen = &bytes[..bytes.len().min(MAX_TARGET + 1)];
     match seen.iter().position(|byte| *byte <= b' ' || *byte == 0x7f) {
-        None if seen.len() > MAX_TARGET => Match::Whole(&[]),
+        None if seen.len() > MAX_TARGET => too_long,
         None => Match::Part,
         Some(end) if end > 0 && seen[end] == b' ' => {
             after(b"HTTP/1.", &bytes[end + 1..]).and_then(digit).and_then(end_of_line)
@@ -117,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_say_what_it_is() {
-        let table: [(&[u8], Detected); 46] = [
+        let table: [(&[u8], Detected); 53] = [
             (b"", NeedMore),
             (b"W", NeedMore),
             (b"WILCO/1", NeedMore),
@@ -134,15 +155,22 @@ mod tests {
             (b"\x16\x02", Plain),
             (b"\x16\n", Plain),
             (b"hello\n", Plain),
-            (b"h", Plain),
+            (b"h", NeedMore),
+            (b"hello, world\n", Plain),
+            (b"hello world HTTP/1\n", Plain),
+            (b"PROPFIND / HTTP/1.1\r\n", Http),
+            (b"made-up!~ /x HTTP/1.1\r\n", Http),
+            (b"a/b / HTTP/1.1\r\n", Plain),
+            (b" / HTTP/1.1\r\n", Plain),
+            (b"hello\0", Plain),
             (b"\n", Plain),
             (b"\0\0\0\x05hello", Plain),
             (b"G", NeedMore),
             (b"P", NeedMore),
             (b"GET", NeedMore),
             (b"GET\n", Plain),
-            (b"GETS", Plain),
-            (b"get / HTTP/1.1\r\n", Plain),
+            (b"GETS", NeedMore),
+            (b"get / HTTP/1.1\r\n", Http),
             (b"GET ", NeedMore),
             (b"GET  ", Plain),
             (b"GET \n", Plain),
@@ -163,7 +191,7 @@ mod tests {
             (b"OPTIONS * HTTP/1.1\r\n", Http),
             (b"PRI * HTTP/2.0\r", NeedMore),
             (b"PRI * HTTP/2.0\r\n\r\nSM", Http),
-            (b"PRI * HTTP/1.1\r\n", Plain),
+            (b"PRI * HTTP/1.1\r\n", Http),
         ];
         for (bytes, detected) in table {
             assert_eq!(detect(bytes), detected, "{:?}", String::from_utf8_lossy(bytes));
@@ -184,6 +212,12 @@ mod tests {
         assert_eq!(detect(&[&target(MAX_TARGET)[..], b" HTTP/1.1\r\n"].concat()), Http);
         assert_eq!(detect(&[&target(MAX_TARGET)[..], b"\n"].concat()), Plain);
         assert_eq!(detect(&target(MAX_TARGET + 1)), Http);
+        // A person writes a line of a short word and a long one.
+        let made_up = |length| [b"X /", "a".repeat(length - 1).as_bytes()].concat();
+        assert_eq!(detect(&made_up(MAX_TARGET)), NeedMore);
+        assert_eq!(detect(&made_up(MAX_TARGET + 1)), Plain);
+        assert_eq!(detect("m".repeat(MAX_METHOD).as_bytes()), NeedMore);
+        assert_eq!(detect("m".repeat(MAX_METHOD + 1).as_bytes()), Plain);
     }
 
     proptest! {

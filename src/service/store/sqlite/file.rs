@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
@@ -75,6 +75,32 @@ impl OpenError {
             }
             io::ErrorKind::IsADirectory => Self::NotAStore(path, "a directory"),
             _ => Self::Failed(path, error.to_string()),
+        }
+    }
+}
+
+/// Where a store's file was when it was opened.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    /// The device and the number there of the file.
+    file: Option<(u64, u64)>,
+}
+
+impl Place {
+    pub(super) fn of(path: &Path) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let file = fs::metadata(&path).ok().map(|data| (data.dev(), data.ino()));
+        Self { path, file }
+    }
+
+    /// Whether the file is not there any more, or another is. SQLite goes on with one that has no name any more, and what it writes is gone with the process.
+    pub(super) fn is_left(&self) -> bool {
+        let is_other = |data: fs::Metadata| self.file.is_some_and(|file| file != (data.dev(), data.ino()));
+        match fs::metadata(&self.path) {
+            Ok(data) => is_other(data),
+            // Who has given up privileges may not be able to look any more.
+            Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
         }
     }
 }

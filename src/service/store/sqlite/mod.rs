@@ -29,7 +29,7 @@ use tokio::sync::{Notify, oneshot};
 pub use archive::{Archive, ArchiveError, Selection, Stored};
 pub use file::{OpenError, files};
 pub use prune::{PruneError, Pruned, prune};
-pub use queue::MAX_QUEUED;
+pub use queue::MAX_NOTES;
 pub use writer::{MAX_BATCH, MAX_BATCH_BYTES};
 
 use super::{Append, Opened, Opening, Owner, Plain, Store, StoreError};
@@ -145,9 +145,10 @@ impl OpenFile {
         let (queue, waiting) = queue();
         let failure = Arc::new(Failure::default());
         let told = Arc::clone(&failure);
+        let place = file::Place::of(&path);
         let writer = thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || write(&connection, &config, waiting, &told))
+            .spawn(move || write(&connection, &config, place, waiting, &told))
             .map_err(|error| OpenError::Failed(path.clone(), error.to_string()))?;
         Ok(SqliteStore { path, queue: Some(queue), failure, writer: Some(writer) })
     }
@@ -176,24 +177,21 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Asks the writer for something, at once if there is room, and waits for the answer.
+    /// Asks the writer for something, at once, and waits for the answer.
     fn ask<T: Send + 'static>(
         &self,
         request: impl FnOnce(Answer<T>) -> Request,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
         let (answer, answered) = oneshot::channel();
-        let waiting = self.queue.as_ref().and_then(|queue| queue.put(request(answer)));
-        Box::pin(async move {
-            if let (Some(queue), Some(request)) = (&self.queue, waiting) {
-                queue.put_later(request).await;
-            }
-            answered.await.unwrap_or_else(|_| Err(StoreError::Failed(self.failure.reason())))
-        })
+        if let Some(queue) = &self.queue {
+            queue.put(request(answer));
+        }
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(StoreError::Failed(self.failure.reason()))) })
     }
 }
 
 /// What the thread does.
-fn write(connection: &Connection, config: &SqliteConfig, waiting: Waiting, failure: &Failure) {
+fn write(connection: &Connection, config: &SqliteConfig, place: file::Place, waiting: Waiting, failure: &Failure) {
     /// Says that the thread has ended, even if it has panicked.
     struct Ended<'a>(&'a Failure);
     impl Drop for Ended<'_> {
@@ -205,7 +203,7 @@ fn write(connection: &Connection, config: &SqliteConfig, waiting: Waiting, failu
     }
     let ended = Ended(failure);
     let mut batch = Vec::new();
-    let written = Writer::new(connection, config)
+    let written = Writer::new(connection, config, place)
         .map_err(|error| error.to_string())
         .and_then(|mut writer| writer.run(&waiting, &mut batch));
     if let Err(why) = written {
@@ -238,7 +236,7 @@ impl Store for SqliteStore {
     fn note(&self, session: &SessionId, owner: Owner, through: u64) {
         if let Some(queue) = &self.queue {
             // Where there is no room it is left: the client says it again when it opens the session.
-            let _ = queue.put(Request::Note(session.clone(), owner, through));
+            queue.put_note(session.clone(), owner, through);
         }
     }
 

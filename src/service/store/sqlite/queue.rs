@@ -3,7 +3,6 @@
 //! Apart from both ends: those who ask are tasks, the writer is a thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -12,11 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::super::{Append, Opened, Opening, Owner, Plain, StoreError};
 use crate::wire::assured::{Applied, SessionId};
 
-/// How many bytes of requests may wait for the writer. Who asks for more waits before.
-pub const MAX_QUEUED: usize = 64 * 1024 * 1024;
-
-/// What a message, and a request, count for beside their bytes.
-const OVERHEAD: usize = 64;
+/// How many notes may wait for the writer: a client may say as many as it likes, and waits for none. Of more, those that come are left out.
+pub const MAX_NOTES: usize = 64 * 1024;
 
 /// One thing that a store is asked for, and where the answer goes.
 #[derive(Debug)]
@@ -44,45 +40,21 @@ impl Request {
             Self::Open(..) | Self::Note(..) => Size { messages: 1, bytes: 0 },
         }
     }
-
-    /// How much of the queue it takes. What is larger than all of it takes all of it.
-    fn weight(&self) -> u32 {
-        let size = self.size();
-        u32::try_from((size.bytes + (size.messages + 1) * OVERHEAD).min(MAX_QUEUED)).unwrap_or(u32::MAX)
-    }
 }
 
-/// A request in the queue; its room is free again once it is dropped.
+/// A request in the queue. A note makes room for another once it is dropped.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) request: Request,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
-/// The end of those who ask.
+/// The end of those who ask. However many bytes wait, they are in memory anyhow: it is for those who ask to have few requests under way at a time. Whoever had to wait for room
+/// could keep others waiting, by not being there when it is their turn.
 #[derive(Debug)]
 pub(super) struct Queue {
-    room: Arc<Semaphore>,
-    /// How many requests have been given back, and not come again: none may get before them, even where there is room by now.
-    later: Arc<AtomicUsize>,
+    notes: Arc<Semaphore>,
     sender: Sender<Queued>,
-}
-
-/// A request for which there was no room. It has its place before all that are asked for after it.
-#[derive(Debug)]
-pub(super) struct Later {
-    request: Request,
-    _place: Place,
-}
-
-/// What keeps others from the front; it is given up once the request is in the queue, or nobody wants it any more.
-#[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 /// The writer's end.
@@ -91,34 +63,20 @@ pub(super) struct Waiting(Receiver<Queued>);
 
 pub(super) fn queue() -> (Queue, Waiting) {
     let (sender, receiver) = mpsc::channel();
-    let room = Arc::new(Semaphore::new(MAX_QUEUED));
-    (Queue { room, later: Arc::default(), sender }, Waiting(receiver))
+    (Queue { notes: Arc::new(Semaphore::new(MAX_NOTES)), sender }, Waiting(receiver))
 }
 
 impl Queue {
-    /// Puts a request into the queue now, so that it is before all that is asked for later. Gives it back where there is no room, or where others wait for
-    /// some. One that the writer will not take any more is dropped, which is its answer.
-    pub(super) fn put(&self, request: Request) -> Option<Later> {
-        if self.later.load(Ordering::Acquire) == 0
-            && let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(request.weight())
-        {
-            self.send(request, room);
-            return None;
-        }
-        self.later.fetch_add(1, Ordering::AcqRel);
-        Some(Later { request, _place: Place(Arc::clone(&self.later)) })
+    /// Puts a request into the queue, so that it is before all that is asked for later. One that the writer will not take any more is dropped, which is its answer.
+    pub(super) fn put(&self, request: Request) {
+        let _ = self.sender.send(Queued { request, _room: None });
     }
 
-    /// Puts a request into the queue once there is room for it: those of a session in the order in which this is first polled.
-    pub(super) async fn put_later(&self, later: Later) {
-        let Later { request, _place } = later;
-        if let Ok(room) = Arc::clone(&self.room).acquire_many_owned(request.weight()).await {
-            self.send(request, room);
+    /// Puts a note into the queue, if there is room for one.
+    pub(super) fn put_note(&self, session: SessionId, owner: Owner, through: u64) {
+        if let Ok(room) = Arc::clone(&self.notes).try_acquire_owned() {
+            let _ = self.sender.send(Queued { request: Request::Note(session, owner, through), _room: Some(room) });
         }
-    }
-
-    fn send(&self, request: Request, room: OwnedSemaphorePermit) {
-        let _ = self.sender.send(Queued { request, _room: room });
     }
 }
 
@@ -146,52 +104,22 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::net::{Addr, UnixName};
-    use crate::service::store::Source;
-    use crate::service::{Batch, Peer};
 
-    fn keep(bytes: usize) -> Request {
-        let peer = Peer { addr: Addr::Unix(UnixName::Unnamed), local: None, credentials: None };
-        let plain =
-            Plain { source: Arc::new(Source { peer, name: None }), first: 1, messages: Batch::of(vec![0; bytes]) };
-        Request::Keep(plain, oneshot::channel().0)
-    }
-
-    #[tokio::test]
-    async fn more_than_may_wait_waits_before() {
+    #[test]
+    fn notes_are_left_out_where_too_many_wait() {
         let (queue, waiting) = queue();
-        assert!(queue.put(keep(MAX_QUEUED)).is_none(), "one alone is always taken");
-        let second = queue.put(keep(1)).expect("no room");
-        let later = queue.put_later(second);
-        tokio::pin!(later);
-        assert!(futures_pending(later.as_mut()).await);
-        drop(waiting.next());
-        later.await;
-        assert_eq!(waiting.next().expect("the second").request.size(), Size { messages: 1, bytes: 1 });
+        let session = SessionId::of_bits(1);
+        for through in 0..MAX_NOTES as u64 + 9 {
+            queue.put_note(session.clone(), Owner(1), through);
+        }
+        let through = |queued: Queued| match queued.request {
+            Request::Note(_, _, through) => through,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(waiting.next().map(through), Some(0));
+        queue.put_note(session, Owner(1), 99);
+        assert_eq!(std::iter::from_fn(|| waiting.next()).map(through).last(), Some(99));
         assert!(waiting.next().is_none());
-    }
-
-    #[tokio::test]
-    async fn nothing_gets_before_what_waits_for_room() {
-        let (queue, waiting) = queue();
-        assert!(queue.put(keep(MAX_QUEUED)).is_none());
-        let second = queue.put_later(queue.put(keep(2)).expect("no room"));
-        tokio::pin!(second);
-        assert!(futures_pending(second.as_mut()).await);
-        drop(waiting.next());
-        let third = queue.put(keep(3)).expect("it is behind the second");
-        drop(queue.put(keep(9)).expect("it is behind them, and given up"));
-        second.await;
-        queue.put_later(third).await;
-        assert!(queue.put(keep(4)).is_none());
-        let sizes: Vec<_> = std::iter::from_fn(|| waiting.next()).map(|queued| queued.request.size().bytes).collect();
-        assert_eq!(sizes, [2, 3, 4]);
-    }
-
-    async fn futures_pending(mut future: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
-        std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_pending())).await
     }
 }

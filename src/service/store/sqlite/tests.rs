@@ -278,3 +278,19 @@ async fn whoever_is_turned_away_leaves_nothing() {
     assert_eq!(more, Err(StoreError::TooManySessions));
     assert_eq!(fixture.ask::<String>("SELECT group_concat(name) FROM sources"), "owner");
 }
+
+#[tokio::test]
+async fn a_store_whose_file_has_gone_acknowledges_nothing() {
+    for replaced in [false, true] {
+        let fixture = InFile::new();
+        let store = fixture.open(SqliteConfig::default());
+        store.keep(plain(&["one"])).await.expect("keep");
+        fs::rename(fixture.path(), fixture.path().with_extension("old")).expect("rename");
+        if replaced {
+            fs::write(fixture.path(), "").expect("another");
+        }
+        let failed = StoreError::Failed("its file was removed or replaced".to_owned());
+        assert_eq!(store.keep(plain(&["two"])).await, Err(failed), "{replaced}");
+        assert_eq!(store.failed().await, "its file was removed or replaced");
+    }
+}
