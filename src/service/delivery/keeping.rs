@@ -245,8 +245,7 @@ impl Keeping {
         match accepted {
             Ok(run) => self.next = run.next(),
             Err(Rejected { error, batch }) => {
-                let later = std::mem::replace(&mut self.gathered, *batch);
-                append(&mut self.gathered, later);
+                self.put_back(*batch);
                 return Err(error);
             }
         }
@@ -275,16 +274,24 @@ impl Keeping {
                 Poll::Ready(Ok(Done::Accepted(run)))
             }
             Err(Rejected { error: error @ (SpoolError::Full { .. } | SpoolError::NoRoom { .. }), batch }) => {
-                let later = std::mem::replace(&mut self.gathered, *batch);
-                append(&mut self.gathered, later);
+                self.put_back(*batch);
                 self.pausing = Some(Box::pin(sleep(AGAIN)));
                 match std::mem::replace(&mut self.is_full, true) {
                     true => self.poll_accepted(cx),
                     false => Poll::Ready(Ok(Done::Full(error.to_string()))),
                 }
             }
-            Err(Rejected { error, .. }) => Poll::Ready(Err(error)),
+            Err(Rejected { error, batch }) => {
+                self.put_back(*batch);
+                Poll::Ready(Err(error))
+            }
         }
+    }
+
+    /// Takes back what was not accepted: nothing that was taken later may be accepted before it.
+    fn put_back(&mut self, batch: Batch) {
+        let later = std::mem::replace(&mut self.gathered, batch);
+        append(&mut self.gathered, later);
     }
 }
 

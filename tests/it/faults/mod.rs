@@ -17,6 +17,7 @@ mod network;
 mod pipeline;
 mod points;
 mod proxy;
+mod udp;
 
 use pipeline::{Pipeline, Server};
 use points::{Injection, has_strace};

@@ -43,6 +43,11 @@ impl Pipeline {
         Pipeline::at(tempfile::tempdir().expect("a directory"), "tcp:127.0.0.1:0".to_owned())
     }
 
+    /// The same over UDP.
+    pub(super) fn over_udp() -> Pipeline {
+        Pipeline::at(tempfile::tempdir().expect("a directory"), "udp:127.0.0.1:0".to_owned())
+    }
+
     fn at(directory: TempDir, address: String) -> Pipeline {
         let (store, spool) = (directory.path().join("store.db"), directory.path().join("spool"));
         Pipeline { directory, store, spool, address }
