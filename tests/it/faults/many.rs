@@ -35,7 +35,7 @@ fn idle_sessions_take_little_and_each_is_served() {
     let count = Choice::of(TEST).count(1_000, 10_000);
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     // Both sides of a connection are not of one process, but this one has two handles of each.
-    setrlimit(Resource::RLIMIT_NOFILE, soft.max((2 * count + 1_000).min(hard)), hard).expect("below the hard limit");
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max((4 * count + 1_000).min(hard)), hard).expect("below the hard limit");
     let pipeline = Pipeline::new();
     let (server, port) = start(&pipeline);
     drop(open(&port, 0, ""));

@@ -41,7 +41,8 @@ fn cut_everywhere(test: &str, how: How) {
     let whole = deliver(&[]);
     let (mut tried, mut hit, mut bytes) = (0, 0, 0);
     for towards in [Towards::Server, Towards::Client] {
-        let all: Vec<u64> = (1..whole.passed(towards)).collect();
+        // An opening that is cut before it can be told from a line is a line, and kept as one.
+        let all: Vec<u64> = (9..whole.passed(towards)).collect();
         // A body has many bytes that are alike: of those towards the server the complete sweep has every 47th.
         let step = if towards == Towards::Server { 47 } else { 1 };
         let all: Vec<u64> = all.into_iter().step_by(step).collect();

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::points::tell;
 use crate::harness::{Finished, Launch, expect_signal, expect_success};
 
 /// How long a process may run here, and how long a receipt may take: never reached by a test that passes.
@@ -138,6 +140,7 @@ impl Pipeline {
             let done = client.wait_within(LONG);
             acknowledged = receipts(&done, acknowledged);
             if done.status.code() == Some(0) {
+                tell(&done.report());
                 assert_eq!(acknowledged.max(self.accepted()), through, "{}", done.report());
                 return round;
             }
