@@ -15,7 +15,7 @@ use crate::net::{Connector, Endpoint, Error};
 use crate::service::delivery::PATIENCE;
 use crate::service::spool::{Spool, SpoolConfig, Unsettled};
 use crate::service::{self, Batch, Delivery, DeliveryConfig, News, Source};
-use crate::wire::assured::{Code, Level};
+use crate::wire::assured::{Code, Level, Start};
 
 use super::args::{ClientArgs, LostSession};
 use super::client::Input;
@@ -55,10 +55,11 @@ pub(super) fn run(args: &ClientArgs, servers: Vec<Endpoint>, connector: Connecto
     let config = config(connector, args.timeout, args.require);
     block_on(async {
         let mut signals = Signals::catch()?;
-        let mut delivery = open(&servers, &config, args.spool.as_deref(), None).await?;
+        let (mut delivery, _) = open(&servers, &config, args.spool.as_deref(), None).await?;
         let mut typed = Typed { input: Input::open(args)?, answered: delivery.settled() };
         let mut shown = Shown::open(&args.common, &args.output, args.framing, io::stdin().is_terminal())?;
         let mut policy = args.lost_session;
+        let mut skipped = 0;
         loop {
             let ended = converse(&mut delivery, &mut typed, &mut signals, &mut shown).await;
             match (ended, policy.take()) {
@@ -66,10 +67,19 @@ pub(super) fn run(args: &ClientArgs, servers: Vec<Endpoint>, connector: Connecto
                     // The new session has what the old one is closed with.
                     let _ = delivery.close().await;
                     shown.say(&format!("{error}: a new session begins"));
-                    delivery = open(&servers, &config, args.spool.as_deref(), Some(policy)).await?;
+                    (delivery, skipped) = open(&servers, &config, args.spool.as_deref(), Some(policy)).await?;
+                    if skipped > 0 {
+                        shown.say(&format!("{} put with the dead letters", messages_were(skipped)));
+                    }
                     typed.answered = delivery.settled();
                 }
-                (ended, _) => return finish(ended, &mut delivery, &mut shown).await,
+                (ended, _) => {
+                    return match finish(ended, &mut delivery, &mut shown).await? {
+                        // What was skipped was not delivered.
+                        Exit::Done if skipped > 0 => Ok(Exit::Refused),
+                        exit => Ok(exit),
+                    };
+                }
             }
         }
     })
@@ -100,24 +110,34 @@ async fn finish(ended: anyhow::Result<Exit>, delivery: &mut Delivery, shown: &mu
     Ok(exit)
 }
 
-/// A delivery from the spool, if there is one; in a new session if the old one is lost.
+fn messages_were(count: u64) -> String {
+    match count {
+        1 => "1 message was".to_owned(),
+        _ => format!("{count} messages were"),
+    }
+}
+
+/// A delivery from the spool, if there is one; in a new session if the old one is lost. Says how many messages were skipped for that.
 async fn open(
     servers: &[Endpoint],
     config: &DeliveryConfig,
     spool: Option<&Path>,
     lost: Option<LostSession>,
-) -> service::Result<Delivery> {
+) -> service::Result<(Delivery, u64)> {
     let (servers, config) = (servers.to_vec(), config.clone());
-    let Some(directory) = spool else { return Delivery::new(servers, config) };
+    let Some(directory) = spool else { return Ok((Delivery::new(servers, config)?, 0)) };
     let spool = Spool::open(directory, SpoolConfig::default())?;
+    let Start { first, next, .. } = spool.start();
+    let mut skipped = 0;
     match lost {
         None => {}
         Some(LostSession::Resend) => drop(spool.renew(Unsettled::Resend).await?),
         Some(LostSession::Skip) => {
             drop(spool.renew(Unsettled::Skip(Code::UNKNOWN_SESSION, SKIPPED.to_owned())).await?);
+            skipped = next - first;
         }
     }
-    Delivery::with_spool(servers, config, spool, directory)
+    Ok((Delivery::with_spool(servers, config, spool, directory)?, skipped))
 }
 
 /// Whether a new session may go on where this one cannot. Where another client goes on with it, that one has to be found.
