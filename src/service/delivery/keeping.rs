@@ -4,6 +4,7 @@
 //! holds all there is, and nothing is asked.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -41,6 +42,10 @@ pub(super) struct Keeping {
     pausing: Option<BoxFuture<'static, ()>>,
     /// Whether it was told that there is no room.
     is_full: bool,
+    /// How many messages are offered at once: all there are, until so many had no room.
+    together: usize,
+    /// Whether nothing else was in the spool when the write under way was begun.
+    is_alone: bool,
     /// What is being read back, and from which number on.
     reading: Option<(u64, BoxFuture<'static, Result<Run, SpoolError>>)>,
     asking: Option<BoxFuture<'static, Result<Answer, SpoolError>>>,
@@ -73,26 +78,28 @@ pub(super) enum Done {
 impl Keeping {
     /// Without a spool.
     pub(super) fn in_memory(session: SessionId) -> Self {
-        Self::of(session, None, None, 1)
+        Self::of(session, None, None, Start { first: 1, next: 1, checksum: None })
     }
 
     /// With a spool, which is in this directory.
     pub(super) fn in_spool(spool: Spool, directory: &Path) -> Self {
-        let (session, next) = (spool.session(), spool.start().next);
-        Self::of(session, Some(Arc::new(spool)), Some(directory.to_owned()), next)
+        let (session, start) = (spool.session(), spool.start());
+        Self::of(session, Some(Arc::new(spool)), Some(directory.to_owned()), start)
     }
 
-    fn of(session: SessionId, spool: Option<Arc<Spool>>, directory: Option<PathBuf>, next: u64) -> Self {
+    fn of(session: SessionId, spool: Option<Arc<Spool>>, directory: Option<PathBuf>, start: Start) -> Self {
         Self {
             session,
             spool,
             directory,
-            next,
-            settled: 0,
+            next: start.next,
+            settled: start.first - 1,
             gathered: Batch::default(),
             accepting: None,
             pausing: None,
             is_full: false,
+            together: usize::MAX,
+            is_alone: false,
             reading: None,
             asking: None,
         }
@@ -225,14 +232,14 @@ impl Keeping {
     /// # Errors
     /// It could not be made durable how much is final, or what was taken is not in the spool.
     pub(super) async fn close(&mut self) -> Result<(), SpoolError> {
-        let mut accepted = match self.accepting.take() {
-            Some(accepting) => self.note(accepting.await),
-            None => Ok(()),
+        self.pausing = None;
+        let accepted = loop {
+            match poll_fn(|cx| self.poll_offered(cx)).await {
+                Some(Ok(_)) => {}
+                Some(Err(Rejected { error, .. })) => break Err(error),
+                None => break Ok(()),
+            }
         };
-        if let (Some(spool), false) = (&self.spool, self.gathered.spans.is_empty()) {
-            let offered = spool.accept(std::mem::take(&mut self.gathered)).await;
-            accepted = self.note(offered);
-        }
         (self.reading, self.asking, self.pausing) = (None, None, None);
         let closed = match self.spool.take().and_then(Arc::into_inner) {
             Some(spool) => spool.close().await,
@@ -241,58 +248,90 @@ impl Keeping {
         accepted.and(closed)
     }
 
-    fn note(&mut self, accepted: Result<Run, Rejected>) -> Result<(), SpoolError> {
-        match accepted {
-            Ok(run) => self.next = run.next(),
-            Err(Rejected { error, batch }) => {
-                self.put_back(*batch);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
     fn poll_accepted(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done, SpoolError>> {
-        let Some(spool) = &self.spool else { return Poll::Pending };
-        if let Some(pausing) = &mut self.pausing {
-            ready!(pausing.as_mut().poll(cx));
-            self.pausing = None;
-        }
-        if self.accepting.is_none() && self.gathered.spans.is_empty() {
-            return Poll::Pending;
-        }
-        let accepting = self.accepting.get_or_insert_with(|| {
-            let (spool, batch) = (Arc::clone(spool), std::mem::take(&mut self.gathered));
-            Box::pin(async move { spool.accept(batch).await })
-        });
-        let accepted = ready!(accepting.as_mut().poll(cx));
-        self.accepting = None;
-        match accepted {
-            Ok(run) => {
-                self.next = run.next();
-                self.is_full = false;
-                Poll::Ready(Ok(Done::Accepted(run)))
+        loop {
+            if let Some(pausing) = &mut self.pausing {
+                ready!(pausing.as_mut().poll(cx));
+                self.pausing = None;
             }
-            Err(Rejected { error: error @ (SpoolError::Full { .. } | SpoolError::NoRoom { .. }), batch }) => {
-                self.put_back(*batch);
-                self.pausing = Some(Box::pin(sleep(AGAIN)));
-                match std::mem::replace(&mut self.is_full, true) {
-                    true => self.poll_accepted(cx),
-                    false => Poll::Ready(Ok(Done::Full(error.to_string()))),
-                }
+            let rejected = match ready!(self.poll_offered(cx)) {
+                None => return Poll::Pending,
+                Some(Ok(run)) => return Poll::Ready(Ok(Done::Accepted(run))),
+                Some(Err(rejected)) => rejected,
+            };
+            if !rejected.error.is_for_want_of_room() {
+                // Nothing that was taken later may be accepted before it.
+                prepend(&mut self.gathered, *rejected.batch);
+                return Poll::Ready(Err(rejected.error));
             }
-            Err(Rejected { error, batch }) => {
-                self.put_back(*batch);
-                Poll::Ready(Err(error))
+            if self.is_alone {
+                // There is nothing whose end could make room.
+                let needed = rejected.batch.spans.first().map_or(0, |span| span.end - span.start);
+                return Poll::Ready(Err(rejected.error.for_good(needed, self.directory.as_deref())));
+            }
+            prepend(&mut self.gathered, *rejected.batch);
+            self.pausing = Some(Box::pin(sleep(AGAIN)));
+            if !std::mem::replace(&mut self.is_full, true) {
+                return Poll::Ready(Ok(Done::Full(rejected.error.to_string())));
             }
         }
     }
 
-    /// Takes back what was not accepted: nothing that was taken later may be accepted before it.
-    fn put_back(&mut self, batch: Batch) {
-        let later = std::mem::replace(&mut self.gathered, batch);
-        append(&mut self.gathered, later);
+    /// Offers what was gathered to the spool, in halves if it has no room for all; `None` if there is nothing. What it rejects for want of room is one message.
+    fn poll_offered(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Run, Rejected>>> {
+        let Some(spool) = &self.spool else { return Poll::Ready(None) };
+        loop {
+            if self.accepting.is_none() {
+                if self.gathered.spans.is_empty() {
+                    return Poll::Ready(None);
+                }
+                let (spool, batch) = (Arc::clone(spool), take_first(&mut self.gathered, self.together));
+                self.is_alone = self.settled + 1 == self.next;
+                self.accepting = Some(Box::pin(async move { spool.accept(batch).await }));
+            }
+            let Some(accepting) = &mut self.accepting else { return Poll::Pending };
+            let accepted = ready!(accepting.as_mut().poll(cx));
+            self.accepting = None;
+            match accepted {
+                Ok(run) => {
+                    self.next = run.next();
+                    self.is_full = false;
+                    self.together = self.together.saturating_mul(2);
+                    return Poll::Ready(Some(Ok(run)));
+                }
+                Err(Rejected { error, batch }) if error.is_for_want_of_room() && batch.spans.len() > 1 => {
+                    self.together = batch.spans.len() / 2;
+                    prepend(&mut self.gathered, *batch);
+                }
+                Err(rejected) => return Poll::Ready(Some(Err(rejected))),
+            }
+        }
     }
+}
+
+/// Takes so many messages from the front.
+fn take_first(batch: &mut Batch, most: usize) -> Batch {
+    if batch.spans.len() <= most {
+        return std::mem::take(batch);
+    }
+    let (mut first, mut rest) = (Batch::default(), Batch::default());
+    for (at, message) in batch.iter().enumerate() {
+        if at < most { first.push(message) } else { rest.push(message) }
+    }
+    for (of, session, there) in std::mem::take(&mut batch.origins) {
+        match of.checked_sub(most as u64) {
+            None => first.origins.push((of, session, there)),
+            Some(of) => rest.origins.push((of, session, there)),
+        }
+    }
+    *batch = rest;
+    first
+}
+
+/// Puts messages before others.
+fn prepend(batch: &mut Batch, first: Batch) {
+    let later = std::mem::replace(batch, first);
+    append(batch, later);
 }
 
 /// Puts messages behind others.
@@ -315,5 +354,63 @@ impl fmt::Debug for Keeping {
             .field("spool", spool)
             .field("next", next)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::spool::SpoolConfig;
+
+    fn gathered(keeping: &mut Keeping, lengths: &[usize]) {
+        let mut batch = Batch::default();
+        lengths.iter().for_each(|length| batch.push(&vec![b'x'; *length]));
+        assert!(keeping.take(batch).is_none());
+    }
+
+    async fn done(keeping: &mut Keeping) -> Result<Done, SpoolError> {
+        poll_fn(|cx| keeping.poll(cx)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_no_room_together_is_accepted_in_parts_and_the_rest_waits_for_room() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = SpoolConfig { max_bytes: Some(1000), ..SpoolConfig::default() };
+        let spool = Spool::open(directory.path().join("box"), config).expect("a spool");
+        let mut keeping = Keeping::in_spool(spool, directory.path());
+        gathered(&mut keeping, &[100; 20]);
+        let (mut next, mut waits, mut together) = (1, 0, 0);
+        while next <= 20 {
+            match done(&mut keeping).await.expect("room in the end") {
+                Done::Accepted(run) => {
+                    assert_eq!(run.first, next);
+                    next = run.next();
+                    together = together.max(run.len());
+                }
+                Done::Full(_) => {
+                    assert!(next > 1, "something has room");
+                    waits += 1;
+                    keeping.settle(next - 1, None);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(waits > 1 && together > 1, "{waits} {together}");
+        // What never has room is no reason to wait, once there is nothing that could make some.
+        gathered(&mut keeping, &[10, 2000]);
+        assert!(matches!(done(&mut keeping).await, Ok(Done::Full(_) | Done::Accepted(_))));
+        loop {
+            keeping.settle(keeping.next() - 1, None);
+            match done(&mut keeping).await {
+                Ok(_) => {}
+                Err(error) => {
+                    assert_eq!(keeping.next(), 22);
+                    let text = error.to_string();
+                    assert!(matches!(error, SpoolError::NeverRoom { needed: 2029, free: Some(1000), .. }), "{text}");
+                    assert!(text.contains("2029 bytes are needed, and 1000 are free"), "{text}");
+                    break;
+                }
+            }
+        }
     }
 }

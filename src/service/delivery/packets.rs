@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
+use memchr::memchr;
 use nix::errno::Errno;
 use socket2::Type;
 
@@ -77,9 +78,22 @@ impl OverPackets {
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some((length, number)) = self.packets.front().copied() else { return Poll::Pending };
         let packet = &self.output[self.sent..self.sent + length];
-        if let Err(error) = ready!(self.socket.poll_send(cx, packet)) {
-            self.failed(&error, number);
-            return Poll::Ready(());
+        let header = match (self.speech, number) {
+            (Speech::Frames, Some(_)) => memchr(b'\n', packet).map_or(length, |end| end + 1),
+            _ => length,
+        };
+        match ready!(self.socket.poll_send(cx, packet)) {
+            Ok(()) => {}
+            // The server learns of a message that no packet can carry, and refuses it as one that is too long.
+            Err(error) if header < length && error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => {
+                self.output.drain(self.sent + header..self.sent + length);
+                self.packets[0].0 = header;
+                return Poll::Ready(());
+            }
+            Err(error) => {
+                self.failed(&error, number);
+                return Poll::Ready(());
+            }
         }
         self.packets.pop_front();
         self.sent += length;

@@ -6,9 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::statvfs::statvfs;
 use thiserror::Error;
 
-use super::record::MAX_BODY;
+use super::record::{MAX_BODY, PREFIX};
 use crate::net::plain;
 
 /// Why a spool does not do what it was asked for.
@@ -65,6 +66,19 @@ pub enum SpoolError {
         /// What the system says.
         error: io::Error,
     },
+    /// There is no room for a message, and there will be none: nothing else is in the spool that could leave it.
+    #[error(
+        "a message has no room in the spool, though nothing else waits in it: {needed} bytes are needed{} ({cause})",
+        and_free(.free)
+    )]
+    NeverRoom {
+        /// How many bytes it would take on disk.
+        needed: u64,
+        /// How many there are, if that is known.
+        free: Option<u64>,
+        /// What the spool says.
+        cause: Box<SpoolError>,
+    },
     /// A message is longer than a spool takes.
     #[error("a message has {length} bytes, and a spool takes up to {MAX_BODY}")]
     TooLarge {
@@ -102,8 +116,26 @@ impl SpoolError {
             Self::Full { .. } | Self::NoRoom { .. } => {
                 Some("nothing that was accepted is lost: it becomes smaller as the server acknowledges".to_owned())
             }
+            Self::NeverRoom { .. } => {
+                Some("make room, or name a spool where there is more; what had no room was not accepted".to_owned())
+            }
             _ => None,
         }
+    }
+
+    /// Whether it is for want of room, so that less may be accepted, or the same later.
+    pub(crate) fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::NoRoom { .. })
+    }
+
+    /// The same of a message of so many bytes for which there will be no room.
+    pub(crate) fn for_good(self, length: usize, directory: Option<&Path>) -> Self {
+        let free = match (&self, directory) {
+            (Self::Full { max }, _) => Some(*max),
+            (_, Some(directory)) => statvfs(directory).ok().map(|disk| disk.blocks_available() * disk.fragment_size()),
+            _ => None,
+        };
+        Self::NeverRoom { needed: (length + PREFIX) as u64, free, cause: Box::new(self) }
     }
 
     /// The failure of a call on a file: one for want of room is told from all others.
@@ -142,6 +174,10 @@ impl<T> Naming<T> for io::Result<T> {
     fn naming(self, operation: &'static str, path: &Path) -> Result<T, SpoolError> {
         self.map_err(|error| SpoolError::of(operation, path, error))
     }
+}
+
+fn and_free(bytes: &Option<u64>) -> String {
+    bytes.map(|bytes| format!(", and {bytes} are free")).unwrap_or_default()
 }
 
 fn by(pid: Option<u32>) -> String {

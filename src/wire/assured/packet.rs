@@ -6,17 +6,42 @@ use memchr::memchr;
 
 use super::decoder::{end_of_line, in_memory, longest_line, of_line, too_long, without_return};
 use super::header::{Body, Frame, Header, Length};
-use super::{ClientFrame, FrameError, MAX_HEADER, ServerFrame};
+use super::{ClientFrame, Code, FrameError, MAX_HEADER, ServerFrame};
 
 impl<'a> ClientFrame<'a> {
     /// The frame that a packet is. The end of its last line may be left out.
     ///
-    /// A body of more than `max_body` bytes is [`ClientFrame::TooLarge`]. That the packet was cut on its way into memory is what only the caller knows.
+    /// A body of more than `max_body` bytes is [`ClientFrame::TooLarge`], as is one that is not wholly there. That the packet was cut on its way into
+    /// memory is what only the caller knows, who then wants [`of_cut_packet`](Self::of_cut_packet).
     ///
     /// # Errors
     /// It is no frame, or more than one.
     pub fn of_packet(packet: &'a [u8], max_body: u64) -> Result<Self, FrameError> {
         frame(packet, max_body)
+    }
+
+    /// The message that a packet of so many bytes has begun of which only the beginning came: it is [`ClientFrame::TooLarge`].
+    ///
+    /// # Errors
+    /// No message begins there.
+    pub fn of_cut_packet(beginning: &'a [u8], sent: usize) -> Result<Self, FrameError> {
+        let (line, rest) = first_line(beginning);
+        if line.len() > MAX_HEADER {
+            return Err(too_long(line));
+        }
+        match (of_line::<Self>(line)?, rest) {
+            (Header::Body(Body { number, length, .. }), Some(rest)) => {
+                let length = match length {
+                    Length::Bytes(length) => length,
+                    Length::Line => (sent - beginning.len() + rest.len()) as u64,
+                };
+                Ok(Self::TooLarge { number, length })
+            }
+            _ => {
+                let reason = format!("the packet has {sent} bytes, and {} are the most", beginning.len());
+                Err(FrameError { code: Code::TOO_LARGE, reason: reason.into() })
+            }
+        }
     }
 }
 
@@ -42,7 +67,13 @@ fn frame<'a, F: Frame<'a>>(packet: &'a [u8], max_body: u64) -> Result<F, FrameEr
     let body = match length {
         Length::Bytes(length) if length > max_body => return F::too_large(number, length),
         Length::Bytes(length) => {
-            let (body, end) = rest.and_then(|rest| rest.split_at_checked(in_memory(length))).ok_or_else(too_little)?;
+            let whole = rest.and_then(|rest| rest.split_at_checked(in_memory(length)));
+            let (body, end) = match whole {
+                Some(whole) => whole,
+                None if length == 0 => return Err(too_little()),
+                // The other side has no packets that are long enough for it.
+                None => return F::too_large(number, length),
+            };
             let used = if end.is_empty() { Some(0) } else { end_of_line(end)? };
             return match used == Some(end.len()) {
                 true => Ok(F::with_body(number, origin, body)),
@@ -81,7 +112,7 @@ mod tests {
     #[test]
     fn a_packet_is_one_frame() {
         let message = |number, body| ClientFrame::Message { number, origin: None, body };
-        let rows: [(&[u8], ClientFrame<'_>); 14] = [
+        let rows: [(&[u8], ClientFrame<'_>); 17] = [
             (b"K 5", ClientFrame::Noted(5)),
             (b"K 5\n", ClientFrame::Noted(5)),
             (b"K 5\r\n", ClientFrame::Noted(5)),
@@ -95,6 +126,9 @@ mod tests {
             (b"M 1 -\nab\r", message(1, b"ab")),
             (b"M 1 -\n", message(1, b"")),
             (b"M 1 9\nab", ClientFrame::TooLarge { number: 1, length: 9 }),
+            (b"M 1 3\nab", ClientFrame::TooLarge { number: 1, length: 3 }),
+            (b"M 1 3\n", ClientFrame::TooLarge { number: 1, length: 3 }),
+            (b"M 1 3", ClientFrame::TooLarge { number: 1, length: 3 }),
             (b"M 1 -\n123456789", ClientFrame::TooLarge { number: 1, length: 9 }),
         ];
         for (packet, frame) in rows {
@@ -105,13 +139,32 @@ mod tests {
     }
 
     #[test]
+    fn of_a_packet_that_was_cut_the_message_is_known() {
+        for (beginning, length) in
+            [(&b"M 7 20\nab"[..], 20), (b"M 7 20\n", 20), (b"M 7 20\r\nab", 20), (b"M 7 -\nab", 24)]
+        {
+            let frame = ClientFrame::of_cut_packet(beginning, beginning.len() + 22);
+            assert_eq!(
+                frame,
+                Ok(ClientFrame::TooLarge { number: 7, length }),
+                "{:?}",
+                String::from_utf8_lossy(beginning)
+            );
+        }
+        for beginning in [&b"M 7 2"[..], b"PING x", b"PING x\n"] {
+            let error = ClientFrame::of_cut_packet(beginning, 100).expect_err("no message");
+            assert_eq!(error.code, Code::TOO_LARGE, "{:?}", String::from_utf8_lossy(beginning));
+        }
+        assert!(ClientFrame::of_cut_packet(b"hello\nab", 100).is_err_and(|error| error.code == Code::BAD_FRAME));
+    }
+
+    #[test]
     fn what_is_less_or_more_than_a_frame_is_none() {
         for packet in [
             &b""[..],
             b"\n",
             b"M 1 0",
             b"M 1 -",
-            b"M 1 3\nab",
             b"M 1 2\nabc",
             b"M 1 2\nab\nc",
             b"M 1 2\nab\n\n",

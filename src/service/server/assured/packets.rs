@@ -16,7 +16,7 @@ use crate::net::{Packet, PacketSocket};
 use crate::service::server::packets::packet_buffer;
 use crate::service::server::setting::Setting;
 use crate::service::{Conversation, Peer};
-use crate::wire::assured::{ClientFrame, Code, FrameError, ReceiverConfig, ServerFrame};
+use crate::wire::assured::{ClientFrame, ReceiverConfig, ServerFrame};
 
 /// Serves a session, whose first packet has come, until it is over.
 pub(in crate::service::server) async fn converse(
@@ -52,11 +52,11 @@ impl Packets<'_> {
 
 /// Gives a session the frame of a packet.
 pub(super) fn take_packet(bytes: &[u8], packet: Packet, max_body: u64, session: &mut Session<'_>) {
-    if packet.is_cut() {
-        let reason = format!("the packet has {} bytes, and {} are the most", packet.sent, packet.length);
-        return session.broken(FrameError { code: Code::TOO_LARGE, reason: reason.into() });
-    }
-    match ClientFrame::of_packet(bytes, max_body) {
+    let frame = match packet.is_cut() {
+        true => ClientFrame::of_cut_packet(bytes, packet.sent),
+        false => ClientFrame::of_packet(bytes, max_body),
+    };
+    match frame {
         Ok(frame) => session.take(frame, Instant::now()),
         Err(error) => session.broken(error),
     }
