@@ -5,6 +5,7 @@
 mod fake;
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -420,6 +421,41 @@ fn a_server_with_a_store_is_killed_again_and_again_and_has_everything_once() {
     server.signal(Signal::SIGTERM);
     server.wait();
     assert_eq!(in_store(&store), expected);
+}
+
+#[test]
+fn a_server_of_datagrams_is_killed_again_and_again_and_no_client_is_stuck() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, spool) = (path(directory.path(), "store"), path(directory.path(), "box"));
+    // Nobody else takes a port of this address meanwhile.
+    let serve = |address: &str| Launch::server(["--store", &store, address]).start();
+    let mut server = serve("udp:127.0.0.77:0");
+    let address = server.listening();
+    // Less than the minute after which a connection without progress is given up.
+    let mut client = Launch::client(["--spool", &spool, "-v", "--timeout", "15", &address]).start();
+    let (lines, expected) = numbers(30_000);
+    client.send(&lines);
+    for through in [2_000, 4_000, 6_000, 8_000, 10_000] {
+        wait_for_messages(&store, through);
+        server.signal(Signal::SIGKILL);
+        expect_signal(&server.wait(), Signal::SIGKILL);
+        server = serve(&address);
+        server.listening();
+    }
+    expect_success(&client.finish());
+    server.signal(Signal::SIGTERM);
+    server.wait();
+    assert_eq!(in_store(&store), expected);
+}
+
+/// Waits until a store has so many messages.
+fn wait_for_messages(store: &str, count: i64) {
+    let database = rusqlite::Connection::open(store).expect("a database");
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while database.query_row("select count(*) from messages", [], |row| row.get::<_, i64>(0)).unwrap_or(0) < count {
+        assert!(Instant::now() < deadline, "the store does not come to {count} messages");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// All messages of a store, in their order; none twice.

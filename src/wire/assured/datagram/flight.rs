@@ -11,6 +11,8 @@ use super::{Held, WINDOW};
 #[derive(Debug)]
 pub(super) struct Flight {
     first: u64,
+    /// Since when that is the first, if it was not from the start.
+    led: Option<Instant>,
     sent: VecDeque<Sent>,
 }
 
@@ -43,7 +45,7 @@ pub(super) struct News {
 impl Flight {
     /// Nothing on its way; the first that will be has this number.
     pub(super) fn new(first: u64) -> Self {
-        Self { first, sent: VecDeque::new() }
+        Self { first, led: None, sent: VecDeque::new() }
     }
 
     /// The number after the last that was sent.
@@ -77,6 +79,9 @@ impl Flight {
     /// All to this number is final.
     pub(super) fn settle(&mut self, through: u64, now: Instant) -> News {
         let mut news = News::default();
+        if self.first <= through {
+            self.led = Some(now);
+        }
         while self.first <= through
             && let Some(sent) = self.sent.pop_front()
         {
@@ -104,10 +109,10 @@ impl Flight {
 
     /// Takes what was not answered in time as lost, and says what the lowest of it is.
     pub(super) fn expire(&mut self, timeout: Duration, now: Instant) -> Option<u64> {
-        let first = self.first;
+        let (first, led) = (self.first, self.led);
         let mut lowest = None;
         for (number, sent) in (first..).zip(&mut self.sent) {
-            if sent.state == State::Flying && sent.at + timeout <= now {
+            if sent.waits(number == first, led).is_some_and(|since| since + timeout <= now) {
                 sent.state = State::Lost;
                 lowest = lowest.or(Some(number));
             }
@@ -144,7 +149,8 @@ impl Flight {
 
     /// When something has not been answered in time.
     pub(super) fn due(&self, timeout: Duration) -> Option<Instant> {
-        self.sent.iter().filter(|sent| sent.state == State::Flying).map(|sent| sent.at + timeout).min()
+        let waits = self.numbered().filter_map(|(number, sent)| sent.waits(number == self.first, self.led));
+        waits.min().map(|since| since + timeout)
     }
 
     fn numbered(&self) -> impl Iterator<Item = (u64, &Sent)> {
@@ -154,6 +160,18 @@ impl Flight {
     fn get(&mut self, number: u64) -> Option<&mut Sent> {
         let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.sent.get_mut(at)
+    }
+}
+
+impl Sent {
+    /// Since when an answer is waited for. The first is waited for though it was said to be held when others were before it: only that it is final ends it,
+    /// and a server that was started again does not hold it any more.
+    fn waits(&self, is_first: bool, led: Option<Instant>) -> Option<Instant> {
+        match self.state {
+            State::Flying => Some(self.at),
+            State::Held if is_first => led.max(Some(self.at)),
+            State::Held | State::Lost => None,
+        }
     }
 }
 
@@ -217,6 +235,21 @@ mod tests {
         assert_eq!(flight.settle(3, now + 2 * SECOND), News { arrived: 1, took });
         assert_eq!(flight.settle(9, now), News { arrived: 1, took: Some(Duration::ZERO) });
         assert_eq!((flight.is_empty(), flight.next()), (true, 10));
+    }
+
+    #[test]
+    fn what_is_held_is_waited_for_once_it_is_the_first() {
+        let now = Instant::now();
+        let mut flight = flight(1, 3, now);
+        let mut held = Held::default();
+        [2, 3].into_iter().for_each(|number| held.insert(0, number));
+        flight.hold(0, held, now);
+        assert_eq!(flight.due(SECOND), Some(now + SECOND));
+        // Nothing is heard after this: the server has ended, or the next acknowledgement is lost.
+        flight.settle(1, now + 2 * SECOND);
+        assert_eq!(flight.due(SECOND), Some(now + 3 * SECOND), "since it is the first, not since it was sent");
+        assert_eq!((flight.expire(SECOND, now + 2 * SECOND), flight.ready(4, 9)), (None, None));
+        assert_eq!((flight.expire(SECOND, now + 3 * SECOND), flight.ready(4, 9)), (Some(2), Some(2)));
     }
 
     #[test]

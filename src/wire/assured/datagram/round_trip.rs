@@ -29,7 +29,12 @@ impl RoundTrip {
             }
         };
         self.known = Some((smoothed, variation));
-        self.timeout = (smoothed + variation * 4).clamp(MIN_TIMEOUT, MAX_TIMEOUT);
+        self.timeout = of((smoothed, variation));
+    }
+
+    /// The session was opened anew: so long is waited, or longer if answers have shown that the way is. What was backed off was for a server that is not there any more.
+    pub(super) fn restart(&mut self, first: Duration) {
+        self.timeout = self.known.map_or(first, |known| of(known).max(first));
     }
 
     /// There was no answer in time (RFC 6298, 5.5): the next is waited for twice as long.
@@ -41,6 +46,10 @@ impl RoundTrip {
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
+}
+
+fn of((smoothed, variation): (Duration, Duration)) -> Duration {
+    (smoothed + variation * 4).clamp(MIN_TIMEOUT, MAX_TIMEOUT)
 }
 
 #[cfg(test)]
@@ -66,6 +75,17 @@ mod tests {
         }
         trip.sample(ms(400));
         assert!(trip.timeout() < ms(3000), "a sample ends what was backed off: {:?}", trip.timeout());
+    }
+
+    #[test]
+    fn an_opening_ends_what_was_backed_off_and_forgets_no_long_way() {
+        for (samples, timeout) in [(&[][..], 1200), (&[1], 1200), (&[2000], 6000)] {
+            let mut trip = RoundTrip::new(ms(1000));
+            samples.iter().for_each(|took| trip.sample(ms(*took)));
+            (0..9).for_each(|_| trip.back_off());
+            trip.restart(ms(1200));
+            assert_eq!(trip.timeout(), ms(timeout), "{samples:?}");
+        }
     }
 
     #[test]

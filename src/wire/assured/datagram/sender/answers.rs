@@ -124,6 +124,8 @@ impl DatagramSender {
         self.was_open = true;
         self.not_spoken = None;
         self.waiting = now;
+        let first = self.first_timeout();
+        self.trip.restart(first);
         // What a server held that may be another now, nobody knows.
         self.flight.drop_from(0);
         self.refusals.clear();

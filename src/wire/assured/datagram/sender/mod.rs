@@ -285,10 +285,14 @@ impl DatagramSender {
     }
 
     fn open(&mut self, now: Instant) {
-        let timeout = FIRST_TIMEOUT + self.chance.part_of(FIRST_TIMEOUT / 2);
+        let timeout = self.first_timeout();
         self.attempt += 1;
         self.silent = 0;
         self.link = Link::Opening(Opening { since: now, again: now, timeout });
+    }
+
+    fn first_timeout(&mut self) -> Duration {
+        FIRST_TIMEOUT + self.chance.part_of(FIRST_TIMEOUT / 2)
     }
 
     fn opening(&self) -> ClientPacket<'static> {

@@ -153,6 +153,25 @@ fn what_is_not_answered_is_sent_again_later_and_later_and_what_is_held_is_not() 
 }
 
 #[test]
+fn what_was_held_is_sent_again_if_nothing_more_is_heard() {
+    let mut test = Test::open(&[b"1", b"2", b"3", b"4"]);
+    test.said();
+    test.hear("A SID 0 e");
+    test.hear("A SID 1 c");
+    assert_eq!(test.said(), ["final 1"]);
+    // All that is on the way is held, and now the server is killed.
+    let first = test.wait();
+    assert!(first <= FIRST_TIMEOUT * 3 / 2, "{first:?}");
+    assert_eq!(test.said(), ["M - 2|2"]);
+    test.wait();
+    assert_eq!(test.said(), ["O 2 5"]);
+    test.hear(&format!("C SID {COOKIE} 1 {:08x} 64 1200 try=TRY", checksum(b"1")));
+    test.said();
+    let again = test.wait();
+    assert!(again >= FIRST_TIMEOUT && again <= FIRST_TIMEOUT * 3 / 2, "as at first: {again:?}");
+}
+
+#[test]
 fn a_server_that_does_not_know_the_session_any_more_is_told_it_again() {
     let mut test = Test::open(&[b"1"]);
     test.said();
