@@ -24,7 +24,7 @@ const SPARE_WORKSPACES: usize = 16;
 pub(super) const MOST_ANSWERS: usize = 1024 * 1024;
 
 /// An unfinished message up to this size is copied out, so that the buffer can be lent to others.
-const SMALL_TAIL: usize = 4 * 1024;
+pub(super) const SMALL_TAIL: usize = 4 * 1024;
 
 thread_local! {
     #[expect(clippy::vec_box, reason = "they go back and forth: as pointers, not as a hundred bytes")]
@@ -183,6 +183,15 @@ impl Inbox {
     /// How many bytes of an unfinished message are held.
     pub(super) fn unfinished(&self) -> usize {
         self.tail.len() + self.workspace.as_ref().map_or(0, |workspace| workspace.filled)
+    }
+
+    /// How many bytes of memory are taken by what was read and is not done with.
+    pub(super) fn held(&self) -> usize {
+        match &self.workspace {
+            Some(workspace) if workspace.filled > SMALL_TAIL => workspace.input.len(),
+            Some(workspace) => workspace.filled,
+            None => self.tail.len(),
+        }
     }
 
     fn open(&mut self) -> &mut Workspace {

@@ -30,7 +30,8 @@ pub(super) use packets::converse as converse_packets;
 pub(super) use stream::converse as converse_stream;
 pub(super) use udp::Udp;
 
-/// How many bytes of messages all sessions together may hold in memory. Then nothing more is read of those that hold any.
+/// How many bytes of messages all sessions together may hold in memory, those that are not whole yet included. Then nothing more is read of those that
+/// have given any to the store; and those end, to come again later, whose message is not whole.
 const MOST_HELD: u64 = 256 * 1024 * 1024;
 
 /// The shortest time that a client may be told to be silent at the most: it is told in seconds.
@@ -88,7 +89,12 @@ impl Assured {
 
     /// Whether there is room in memory for more messages.
     fn has_room(&self) -> bool {
-        self.held.load(Ordering::Relaxed) < MOST_HELD
+        self.has_room_beside(0)
+    }
+
+    /// Whether there is room for more of what holds so much: one alone may be longer than all together, where messages may.
+    fn has_room_beside(&self, own: u64) -> bool {
+        self.held.load(Ordering::Relaxed).saturating_sub(own) < MOST_HELD
     }
 }
 

@@ -16,6 +16,7 @@ use super::registry::Place;
 use super::{Assured, principal};
 use crate::service::server::setting::Setting;
 use crate::service::store::{Opened, Opening, Owner, Source, Store, StoreError};
+use crate::service::workspace::SMALL_TAIL;
 use crate::service::{BoxFuture, Conversation, Observed, Peer};
 use crate::wire::assured::receiver::{Input, Output};
 use crate::wire::assured::{
@@ -25,6 +26,9 @@ use crate::wire::assured::{
 
 /// When a client may try again whose session could not be opened for now, or whose messages a full disk did not take.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// So much of a message that is not whole any session may have in memory: a message of this length is taken however much the others hold.
+const SMALL: u64 = SMALL_TAIL as u64;
 
 /// A session over a connection.
 pub(super) struct Session<'a> {
@@ -36,7 +40,9 @@ pub(super) struct Session<'a> {
     opening: Option<(Opening, BoxFuture<'a, Result<Opened, StoreError>>)>,
     open: Option<(Place<'a>, Arc<Source>)>,
     in_hand: InHand<'a>,
-    /// What of the bytes in hand was counted as held.
+    /// What the carrier has of a message that is not whole.
+    unfinished: u64,
+    /// What of the bytes in hand, and of those of a message that is not whole, was counted as held.
     counted: u64,
     /// Whether the client has ended its direction.
     ended: bool,
@@ -80,6 +86,7 @@ impl<'a> Session<'a> {
             opening: None,
             open: None,
             in_hand: InHand::new(store),
+            unfinished: 0,
             counted: 0,
             ended: false,
             draining: false,
@@ -109,7 +116,28 @@ impl<'a> Session<'a> {
     /// Whether frames are to be read.
     pub(super) fn wants_input(&self) -> bool {
         // Whoever has nothing in hand may always read: it is the answers to what is in hand that wake the others.
-        !self.ended && self.receiver.wants_input() && (self.counted == 0 || self.assured.has_room())
+        !self.ended && self.receiver.wants_input() && (!self.has_in_hand() || self.assured.has_room())
+    }
+
+    /// Takes note that so much of a message that is not whole is in memory. Says whether more of it may be read.
+    pub(super) fn holds(&mut self, unfinished: usize) -> Room {
+        self.unfinished = unfinished as u64;
+        self.count();
+        match self.unfinished <= SMALL || self.assured.has_room_beside(self.counted) {
+            true => Room::Some,
+            false => Room::None,
+        }
+    }
+
+    /// Whether anything is in hand, whose answer wakes this session.
+    pub(super) fn has_in_hand(&self) -> bool {
+        self.receiver.bytes_in_hand() > 0
+    }
+
+    /// Ends the session for now, where the memory is full: if all waited with a part of a message, none would ever be whole.
+    pub(super) fn overloaded(&mut self) {
+        let reason = "there is no room in memory for more messages".to_owned();
+        self.handle(Input::Opened(Err(Denied { code: Code::OVERLOADED, again: Again::After(AGAIN_AFTER), reason })));
     }
 
     /// Whether it has been told that the server is to stop.
@@ -293,7 +321,7 @@ impl<'a> Session<'a> {
 
     /// Counts what is in memory.
     fn count(&mut self) {
-        let bytes = self.receiver.bytes_in_hand();
+        let bytes = self.receiver.bytes_in_hand() + self.unfinished;
         if bytes != self.counted {
             self.assured.held.fetch_add(bytes.wrapping_sub(self.counted), Ordering::Relaxed);
             self.counted = bytes;
