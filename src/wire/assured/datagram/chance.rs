@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::wire::assured::{BACK_OFF, HEALTHY_AFTER};
+use crate::wire::assured::{BACK_OFF, HEALTHY_AFTER, LONGEST_PAUSE};
 
 /// Random numbers that nobody needs to be unable to guess, and the pauses that are made of them.
 #[derive(Debug)]
@@ -43,15 +43,17 @@ impl Chance {
         pause
     }
 
-    /// Something longer by up to a quarter, for a pause that the server has asked for.
+    /// Something longer by up to a quarter, for a pause that the server has asked for: of what it may ask for.
     pub(super) fn stretched(&mut self, pause: Duration) -> Duration {
-        pause.saturating_add(self.part_of(pause / 4))
+        let pause = pause.min(LONGEST_PAUSE);
+        pause + self.part_of(pause / 4)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::assured::MAX_NUMBER;
 
     #[test]
     fn pauses_grow_to_their_limit_and_begin_anew_after_a_good_connection() {
@@ -65,5 +67,14 @@ mod tests {
         let second = Duration::from_secs(1);
         assert!((0..99).all(|_| (second..=second * 5 / 4).contains(&chance.stretched(second))));
         assert_ne!(Chance::new(1).bits(), Chance::new(2).bits());
+    }
+
+    #[test]
+    fn no_server_stops_a_client_for_good_or_has_it_panic() {
+        let mut chance = Chance::new(1);
+        for asked in [LONGEST_PAUSE * 2, Duration::from_millis(MAX_NUMBER), Duration::MAX] {
+            let pause = chance.stretched(asked);
+            assert!((LONGEST_PAUSE..=LONGEST_PAUSE * 5 / 4).contains(&pause), "{asked:?}: {pause:?}");
+        }
     }
 }
