@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use thiserror::Error;
 
 use super::SqliteConfig;
+use super::held::Held;
 use super::schema::{self, Identity};
 
 /// The permissions of a new file, whatever the umask is: what was sent is for its owner. SQLite gives the files beside it the same.
@@ -80,7 +81,7 @@ impl OpenError {
 }
 
 /// Opens a store to write to it, and makes it if it is not there. What it holds is durable then.
-pub(super) fn open(path: &Path, config: &SqliteConfig) -> Result<Connection, OpenError> {
+pub(super) fn open(path: &Path, config: &SqliteConfig) -> Result<(Connection, Held), OpenError> {
     // `:memory:` is a file, too, and another working directory changes nothing.
     let path = std::path::absolute(path).map_err(|error| OpenError::of_io(path, &error))?;
     let path = path.as_path();
@@ -98,7 +99,8 @@ pub(super) fn open(path: &Path, config: &SqliteConfig) -> Result<Connection, Ope
     }
     prepare(&connection, config).map_err(sqlite)?;
     barrier(&connection, path)?;
-    Ok(connection)
+    let held = Held::of(path).map_err(|error| OpenError::of_io(path, &error))?;
+    Ok((connection, held))
 }
 
 /// Refuses what is no file, and what cannot be one of SQLite's.

@@ -235,6 +235,42 @@ async fn after_a_failure_nothing_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn nothing_is_acknowledged_that_is_in_no_file() {
+    type Disaster = fn(&[PathBuf; 3]) -> std::io::Result<()>;
+    let disasters: [(Disaster, usize); 5] = [
+        (|files| files.iter().try_for_each(fs::remove_file), 0),
+        (|files| fs::remove_file(&files[0]), 0),
+        (
+            |files| {
+                fs::copy(&files[0], files[0].with_extension("old"))
+                    .and_then(|_| fs::rename(files[0].with_extension("old"), &files[0]))
+            },
+            0,
+        ),
+        (|files| fs::remove_file(&files[1]), 1),
+        (|files| fs::remove_file(&files[2]), 2),
+    ];
+    for (happens, file) in disasters {
+        let fixture = InFile::new();
+        // Through a link, beside which nothing else is.
+        let link = fixture.directory.path().join("link.db");
+        std::os::unix::fs::symlink("store.db", &link).expect("a link");
+        drop(fixture.open(SqliteConfig::default()));
+        let store = SqliteStore::open(&link, SqliteConfig::default()).expect("open a store");
+        let owner = Store::open(&store, opening(SID, 1)).await.expect("open").owner;
+        store.append(append(SID, owner, 1, &["one"])).await.expect("all is well");
+        let mut files = files(&fixture.path());
+        happens(&files).expect("a disaster");
+        files[0] = link;
+        let why = format!("the file {} was deleted or replaced while the server used it", files[file].display());
+        let failed = StoreError::Failed(why.clone());
+        assert_eq!(store.append(append(SID, owner, 2, &["two"])).await, Err(failed.clone()));
+        assert_eq!(store.failed().await, why);
+        assert_eq!(store.keep(plain(&["plain"])).await, Err(failed));
+    }
+}
+
+#[tokio::test]
 async fn the_log_does_not_grow_while_somebody_reads() {
     let fixture = InFile::new();
     let store = fixture.open(SqliteConfig { checkpoint_bytes: 256 * 1024, ..SqliteConfig::default() });

@@ -10,6 +10,7 @@ use rusqlite::{Connection, Statement};
 use super::super::{Opened, StoreError};
 use super::SqliteConfig;
 use super::apply::Transaction;
+use super::held::Held;
 use super::queue::{Queued, Request, Size, Waiting};
 use super::trouble::Trouble;
 use crate::wire::assured::Applied;
@@ -32,6 +33,7 @@ const LOG_PATIENCE: Duration = Duration::from_millis(100);
 pub(super) struct Writer<'c> {
     connection: &'c Connection,
     config: &'c SqliteConfig,
+    held: &'c Held,
     transaction: Transaction<'c>,
     begin: Statement<'c>,
     commit: Statement<'c>,
@@ -57,12 +59,13 @@ enum Done {
 }
 
 impl<'c> Writer<'c> {
-    pub(super) fn new(connection: &'c Connection, config: &'c SqliteConfig) -> rusqlite::Result<Self> {
+    pub(super) fn new(connection: &'c Connection, config: &'c SqliteConfig, held: &'c Held) -> rusqlite::Result<Self> {
         let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let most_logged = i64::try_from(config.checkpoint_bytes).unwrap_or(i64::MAX) / page;
         Ok(Self {
             connection,
             config,
+            held,
             transaction: Transaction::new(connection, config)?,
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             commit: connection.prepare("COMMIT")?,
@@ -99,6 +102,8 @@ impl<'c> Writer<'c> {
         Trouble::forget();
         match self.attempt(batch) {
             Ok(done) => {
+                // Nothing is said of what nobody else will ever see.
+                self.held.check()?;
                 for (queued, done) in batch.drain(..).zip(done) {
                     answer(queued.request, done);
                 }
