@@ -213,6 +213,17 @@ fn a_store_that_is_deleted_ends_the_server_and_nothing_more_is_acknowledged() {
 }
 
 #[test]
+fn an_output_that_is_full_is_said_to_be_that() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("messages.db");
+    let script = "exec \"$@\" >/dev/full";
+    let words = ["-c", script, "sh", env!("CARGO_BIN_EXE_server"), "127.0.0.1:0", "--json", "--store"];
+    let words = words.into_iter().chain([file.to_str().expect("a path")]);
+    let server = Launch::command("sh", words).start().wait();
+    expect_error(&server, 1, &["standard output: no space left on device"]);
+}
+
+#[test]
 fn a_full_disk_is_said_and_what_is_sent_again_is_stored_once_there_is_room() {
     if !is_root() {
         return skip(
