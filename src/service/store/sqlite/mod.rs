@@ -28,7 +28,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 
 pub use archive::{Archive, ArchiveError, Selection, Stored};
-pub use file::{OpenError, files};
+pub use file::{OpenError, files, remove_empty};
 pub use prune::{PruneError, Pruned, prune};
 pub use queue::MAX_QUEUED;
 pub use writer::{MAX_BATCH, MAX_BATCH_BYTES};

@@ -136,6 +136,31 @@ fn a_file_that_is_locked_is_no_mistake() {
     assert!(matches!(error, OpenError::Locked(_)) && !error.is_usage(), "{error}");
 }
 
+#[test]
+fn what_was_made_and_comes_to_nothing_is_taken_away() {
+    let fixture = InFile::new();
+    // In the place of a file that SQLite has beside it for a moment.
+    fs::create_dir(fixture.directory.path().join("store.db-journal")).expect("a directory");
+    let why = text(&fixture.path());
+    let says = format!("cannot be opened or made in the directory {}", fixture.directory.path().display());
+    assert!(why.ends_with(&says), "{why}");
+    assert!(!fixture.path().exists());
+    fs::write(fixture.path(), "").expect("a file");
+    text(&fixture.path());
+    assert!(fixture.path().exists(), "it is somebody else's");
+}
+
+#[test]
+fn an_empty_file_becomes_the_owners() {
+    let fixture = InFile::new();
+    fs::write(fixture.path(), "").expect("a file");
+    fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o644)).expect("permissions");
+    let store = fixture.open(SqliteConfig::default());
+    let modes = files(&fixture.path()).map(|path| fs::metadata(path).expect("a file").permissions().mode() & 0o777);
+    assert_eq!(modes, [0o600; 3]);
+    drop(store);
+}
+
 #[tokio::test]
 async fn people_read_it() {
     let fixture = InFile::new();
