@@ -14,6 +14,7 @@ mod json;
 mod lookup;
 mod man;
 mod messages;
+mod open_by;
 mod privileges;
 mod probe;
 mod programs;

@@ -245,6 +245,54 @@ async fn who_reads_does_not_need_to_write() {
     close(0o755);
 }
 
+/// Runs a command as a user who is nobody in particular: root may do everything.
+fn as_nobody(arguments: &[&str]) -> Launch {
+    let program = if arguments[0] == "messages" { env!("CARGO_BIN_EXE_wilco") } else { env!("CARGO_BIN_EXE_server") };
+    match is_root() {
+        true => {
+            let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", program];
+            Launch::command("setpriv", nobody.iter().chain(arguments))
+        }
+        false => Launch::command(program, arguments),
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_or_made_is_said_in_the_same_words() {
+    let Writer { directory, store, .. } = four().await;
+    drop(store);
+    let (file, new) = (directory.path().join("store.db"), directory.path().join("new.db"));
+    let (file, new) = (file.to_str().expect("text"), new.to_str().expect("text"));
+    let permit = |path: &str, mode| fs::set_permissions(path, Permissions::from_mode(mode)).expect("permissions");
+    permit(file, 0o000);
+    let place = directory.path().to_str().expect("text");
+    permit(place, 0o555);
+    let denied = format!("open the store {file}: permission denied");
+    let closed = format!("open the store {new}: no file may be made in the directory {place}: permission denied");
+    for (arguments, says) in [
+        (&["messages", file][..], &denied),
+        (&["127.0.0.1:0", "--store", file], &denied),
+        (&["127.0.0.1:0", "--store", new], &closed),
+    ] {
+        let done = as_nobody(arguments).no_input().start().wait();
+        expect_error(&done, 2, &[says]);
+        assert!(!done.stderr.contains("database file"), "{}", done.report());
+    }
+    permit(place, 0o755);
+}
+
+#[tokio::test]
+async fn who_keeps_a_server_from_its_store_is_named() {
+    let writer = four().await;
+    let (path, reader) = (writer.path(), rusqlite::Connection::open(writer.path()).expect("open the store"));
+    reader.execute_batch("BEGIN; SELECT count(*) FROM messages").expect("an old transaction");
+    writer.plain("10.0.0.7:5000", &[b"one more"]).await;
+    drop(writer.store);
+    let done = Launch::server(["127.0.0.1:0", "--store", path.to_str().expect("text")]).start().wait();
+    let own = format!("(pid {}) has it open", std::process::id());
+    expect_error(&done, 1, &["another process has locked it, probably one that reads", &own]);
+}
+
 #[tokio::test]
 async fn what_is_no_store_is_a_mistake_and_left_alone() {
     let directory = tempfile::tempdir().expect("a directory");

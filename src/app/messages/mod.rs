@@ -16,7 +16,7 @@ use crate::service::store::sqlite::{self, Archive, OpenError, PruneError, Select
 use super::args::{ChoiceArgs, MessagesArgs, MessagesCommand, PruneArgs, ShowArgs};
 use super::json::Object;
 use super::report::Verbosity;
-use super::{Exit, report, screen};
+use super::{Exit, open_by, report, screen};
 
 use table::Table;
 
@@ -134,9 +134,14 @@ fn pruned(args: &PruneArgs) -> anyhow::Result<Exit> {
 
 /// A file that is none of ours is a mistake of who has typed it.
 fn described(error: OpenError) -> anyhow::Error {
-    match error.is_usage() {
-        true => Error::usage(error.to_string()).into(),
-        false => error.into(),
+    let others = match &error {
+        OpenError::Locked(path) => open_by::others(path),
+        _ => None,
+    };
+    match (error.is_usage(), others) {
+        (true, _) => Error::usage(error.to_string()).into(),
+        (false, Some(others)) => anyhow::anyhow!("{error}; {others} has it open"),
+        (false, None) => error.into(),
     }
 }
 

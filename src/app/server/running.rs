@@ -42,7 +42,9 @@ impl Running {
         };
         let mut signals = ServerSignals::catch(hangup)?;
         let mut watchdog = Watchdog::of(&self.supervisor);
-        self.tell_ready().await?;
+        if let Err(error) = self.tell_ready().await {
+            return unwritten(&error);
+        }
         let end = Cell::new(Exit::Done);
         let (signalled, mut stop) = tokio::sync::oneshot::channel::<()>();
         let mut signalled = Some(signalled);
@@ -90,16 +92,12 @@ impl Running {
             report::notice(&format!("{} conversations were cut off: they took too long to end", served.cut_off));
         }
         if end.get() == Exit::Failed {
-            let error = screen.failed().await;
-            // A reader that has gone has seen enough.
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                anyhow::bail!("standard output: {}", plain(error));
-            }
+            return unwritten(screen.failed().await);
         }
         Ok(end.get())
     }
 
-    async fn tell_ready(&self) -> anyhow::Result<()> {
+    async fn tell_ready(&self) -> io::Result<()> {
         let names: Vec<_> = self.listeners.iter().flat_map(Listener::names).collect();
         for name in &names {
             if self.says_notices {
@@ -128,6 +126,14 @@ impl Running {
             }
         }
         self.supervisor.reloaded();
+    }
+}
+
+/// How a server ends that can show nothing. A reader that has gone has seen enough.
+fn unwritten(error: &io::Error) -> anyhow::Result<Exit> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(Exit::Failed),
+        _ => Err(anyhow::anyhow!("standard output: {}", plain(error))),
     }
 }
 

@@ -8,9 +8,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::app::open_by;
 use crate::app::privileges::Account;
 use crate::net::Error;
-use crate::service::store::sqlite::{OpenError, OpenFile, files};
+use crate::service::store::sqlite::{OpenError, OpenFile, files, remove_empty};
 use crate::service::store::{SqliteConfig, SqliteStore};
 
 /// What tells a store that is no file.
@@ -25,13 +26,19 @@ pub(super) fn open(path: &Path, account: Option<&Account>) -> anyhow::Result<Ope
         let error = Error::usage(format!("open the store {}: it is no file", path.display()));
         return Err(error.hinting("name a file, such as messages.db").into());
     }
+    let mut made = false;
     // SQLite gives the files beside it to whom this one belongs. One that is there already is somebody's; whatever else is wrong is said below.
     if let Some(account) = account
         && let Ok(file) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     {
         give(account, &file, path)?;
+        made = true;
     }
-    OpenFile::open(path, SqliteConfig::default()).map_err(of_store)
+    let opened = OpenFile::open(path, SqliteConfig::default());
+    if made && !matches!(opened, Ok(_) | Err(OpenError::Locked(_))) {
+        remove_empty(path);
+    }
+    opened.map_err(of_store)
 }
 
 /// Starts the thread of a store, in what the process has become.
@@ -49,11 +56,13 @@ fn give(account: &Account, file: &File, path: &Path) -> anyhow::Result<()> {
     Ok(given?)
 }
 
+/// A failure, and what helps: a file that is none of ours is a mistake of who has typed it, and one that is locked somebody else's affair.
 fn of_store(error: OpenError) -> anyhow::Error {
     match (error.is_usage(), hint(&error)) {
         (true, Some(hint)) => Error::usage(error.to_string()).hinting(hint).into(),
         (true, None) => Error::usage(error.to_string()).into(),
-        (false, _) => error.into(),
+        (false, Some(hint)) => anyhow::anyhow!("{error}; {hint}"),
+        (false, None) => error.into(),
     }
 }
 
@@ -61,6 +70,7 @@ fn hint(error: &OpenError) -> Option<String> {
     match error {
         OpenError::NoDirectory(_, directory) => Some(format!("`mkdir -p {}` makes it", directory.display())),
         OpenError::NotAStore(..) => Some("name another file: one that is not there is made".to_owned()),
+        OpenError::Locked(path) => open_by::others(path).map(|others| format!("{others} has it open")),
         _ => None,
     }
 }

@@ -192,6 +192,38 @@ fn the_files_belong_to_the_account_and_can_be_used_again() {
 }
 
 #[test]
+fn a_store_that_is_deleted_ends_the_server_and_nothing_more_is_acknowledged() {
+    let accounts: &[&[&str]] = if is_root() { &[&[], &["--user", "nobody"]] } else { &[&[]] };
+    for options in accounts {
+        let (server, port, directory) = storing(options);
+        let mut talk = open(&port, SID, 1, 3);
+        talk.say("M 1 1\na\n");
+        talk.expect_acknowledged(1);
+        for name in ["messages.db", "messages.db-wal", "messages.db-shm"] {
+            std::fs::remove_file(directory.path().join(name)).expect("delete a file");
+        }
+        talk.say("M 2 1\nb\n");
+        expect_error(&server.wait(), 1, &["messages.db was deleted or replaced while the server used it"]);
+        while let line = talk.hear()
+            && !line.is_empty()
+        {
+            assert!(!line.starts_with("A "), "{line}");
+        }
+    }
+}
+
+#[test]
+fn an_output_that_is_full_is_said_to_be_that() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("messages.db");
+    let script = "exec \"$@\" >/dev/full";
+    let words = ["-c", script, "sh", env!("CARGO_BIN_EXE_server"), "127.0.0.1:0", "--json", "--store"];
+    let words = words.into_iter().chain([file.to_str().expect("a path")]);
+    let server = Launch::command("sh", words).start().wait();
+    expect_error(&server, 1, &["standard output: no space left on device"]);
+}
+
+#[test]
 fn a_full_disk_is_said_and_what_is_sent_again_is_stored_once_there_is_room() {
     if !is_root() {
         return skip(

@@ -92,9 +92,12 @@ impl Archive {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = std::path::absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_owned());
         file::is_file(&path)?;
+        file::readable(&path)?;
         let connection = match reader(&path) {
             // The files beside it are missing and must not be made: nobody writes to it then.
-            Err(OpenError::Failed(..) | OpenError::Denied(_)) if !has_log(&path) => unchanging(&path),
+            Err(OpenError::Failed(..) | OpenError::Denied(_) | OpenError::DirectoryDenied(..)) if !has_log(&path) => {
+                unchanging(&path)
+            }
             opened => opened,
         }?;
         known(&connection, &path)?;

@@ -8,12 +8,14 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 use thiserror::Error;
 
 use super::SqliteConfig;
+use super::held::Held;
 use super::schema::{self, Identity};
 
 /// The permissions of a new file, whatever the umask is: what was sent is for its owner. SQLite gives the files beside it the same.
@@ -34,6 +36,9 @@ pub enum OpenError {
     /// The file, or its directory where it is to be made, must not be read and written by this user.
     #[error("open the store {}: permission denied", .0.display())]
     Denied(PathBuf),
+    /// The file is not there, or one beside it is not, and none may be made in the directory.
+    #[error("open the store {}: no file may be made in the directory {}: permission denied", .0.display(), .1.display())]
+    DirectoryDenied(PathBuf, PathBuf),
     /// It is something else than a store.
     #[error("open the store {}: it is {what}, and no store", .0.display(), what = .1)]
     NotAStore(PathBuf, &'static str),
@@ -41,7 +46,7 @@ pub enum OpenError {
     #[error("open the store {}: it was made by a later version (its tables are of version {theirs}, this knows {known})", .0.display(), theirs = .1, known = schema::VERSION)]
     Newer(PathBuf, i32),
     /// Another process has it locked, or reads in it without an end.
-    #[error("open the store {}: another process has locked it", .0.display())]
+    #[error("open the store {}: another process has locked it, probably one that reads in a transaction which it has left open", .0.display())]
     Locked(PathBuf),
     /// Another reason.
     #[error("open the store {}: {why}", .0.display(), why = .1)]
@@ -57,10 +62,17 @@ impl OpenError {
     pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
         let path = path.to_owned();
         let rusqlite::Error::SqliteFailure(failure, _) = error else { return Self::Failed(path, error.to_string()) };
+        let directory = directory(&path);
         match failure.extended_code & 0xff {
             ffi::SQLITE_NOTADB => Self::NotAStore(path, "no database of SQLite's"),
             ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => Self::Locked(path),
             ffi::SQLITE_PERM | ffi::SQLITE_READONLY | ffi::SQLITE_AUTH => Self::Denied(path),
+            ffi::SQLITE_CANTOPEN if may_not_make(&directory) => Self::DirectoryDenied(path, directory),
+            // It does not say which.
+            ffi::SQLITE_CANTOPEN => {
+                let what = "it, or a file that SQLite has beside it, cannot be opened or made in the directory";
+                Self::Failed(path, format!("{what} {}", directory.display()))
+            }
             _ => Self::Failed(path, error.to_string()),
         }
     }
@@ -79,52 +91,46 @@ impl OpenError {
     }
 }
 
-/// Where a store's file was when it was opened.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    path: PathBuf,
-    /// The device and the number there of the file.
-    file: Option<(u64, u64)>,
-}
-
-impl Place {
-    pub(super) fn of(path: &Path) -> Self {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let file = fs::metadata(&path).ok().map(|data| (data.dev(), data.ino()));
-        Self { path, file }
-    }
-
-    /// Whether the file is not there any more, or another is. SQLite goes on with one that has no name any more, and what it writes is gone with the process.
-    pub(super) fn is_left(&self) -> bool {
-        let is_other = |data: fs::Metadata| self.file.is_some_and(|file| file != (data.dev(), data.ino()));
-        match fs::metadata(&self.path) {
-            Ok(data) => is_other(data),
-            // Who has given up privileges may not be able to look any more.
-            Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
-        }
-    }
-}
-
 /// Opens a store to write to it, and makes it if it is not there. What it holds is durable then.
-pub(super) fn open(path: &Path, config: &SqliteConfig) -> Result<Connection, OpenError> {
+pub(super) fn open(path: &Path, config: &SqliteConfig) -> Result<(Connection, Held), OpenError> {
     // `:memory:` is a file, too, and another working directory changes nothing.
     let path = std::path::absolute(path).map_err(|error| OpenError::of_io(path, &error))?;
     let path = path.as_path();
-    make(path)?;
+    let made = make(path)?;
+    let opened = open_file(path, config);
+    if made == Made::Now && !matches!(opened, Ok(_) | Err(OpenError::Locked(_))) {
+        remove_empty(path);
+    }
+    opened
+}
+
+/// Takes a file away that was made for a store and came to nothing. One that another process has begun to fill meanwhile stays.
+pub fn remove_empty(path: &Path) {
+    if fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == 0) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn open_file(path: &Path, config: &SqliteConfig) -> Result<(Connection, Held), OpenError> {
     writable(path)?;
     let sqlite = |error: rusqlite::Error| OpenError::of(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     connection.busy_timeout(config.lock_timeout).map_err(sqlite)?;
     match schema::identify(&connection).map_err(sqlite)? {
-        Identity::Empty => schema::create(&connection).map_err(sqlite)?,
+        Identity::Empty => {
+            // One that was there already, perhaps somebody else's who lets this user write to it.
+            let _ = fs::set_permissions(path, Permissions::from_mode(MODE));
+            schema::create(&connection).map_err(sqlite)?;
+        }
         Identity::Store(version) if version <= schema::VERSION => {}
         Identity::Store(version) => return Err(OpenError::Newer(path.to_owned(), version)),
         Identity::Foreign => return Err(OpenError::NotAStore(path.to_owned(), "a database of something else")),
     }
     prepare(&connection, config).map_err(sqlite)?;
     barrier(&connection, path)?;
-    Ok(connection)
+    let held = Held::of(path).map_err(|error| OpenError::of_io(path, &error))?;
+    Ok((connection, held))
 }
 
 /// Refuses what is no file, and what cannot be one of SQLite's.
@@ -140,16 +146,27 @@ pub(super) fn is_file(path: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// Whether a file had to be made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Made {
+    Now,
+    Before,
+}
+
 /// Makes an empty file if there is none.
-fn make(path: &Path) -> Result<(), OpenError> {
+fn make(path: &Path) -> Result<Made, OpenError> {
     let failed = |error: io::Error| OpenError::of_io(path, &error);
     match OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path) {
         Ok(file) => {
             file.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
-            File::open(directory(path)).and_then(|directory| directory.sync_all()).map_err(failed)
+            File::open(directory(path)).and_then(|directory| directory.sync_all()).map_err(failed)?;
+            Ok(Made::Now)
         }
         // A link to nothing is there, too.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => is_file(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => is_file(path).map(|()| Made::Before),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && may_not_make(&directory(path)) => {
+            Err(OpenError::DirectoryDenied(path.to_owned(), directory(path)))
+        }
         Err(error) => Err(failed(error)),
     }
 }
@@ -158,6 +175,16 @@ fn make(path: &Path) -> Result<(), OpenError> {
 /// this process has on it (fcntl(2)), those of another store's connection, too.
 pub(super) fn writable(path: &Path) -> Result<(), OpenError> {
     access(path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|error| OpenError::of_io(path, &error.into()))
+}
+
+/// Refuses a file that must not be read.
+pub(super) fn readable(path: &Path) -> Result<(), OpenError> {
+    access(path, AccessFlags::R_OK).map_err(|error| OpenError::of_io(path, &error.into()))
+}
+
+/// Whether it is a directory in which this user may make no file.
+fn may_not_make(directory: &Path) -> bool {
+    access(directory, AccessFlags::X_OK).is_ok() && access(directory, AccessFlags::W_OK) == Err(Errno::EACCES)
 }
 
 fn prepare(connection: &Connection, config: &SqliteConfig) -> rusqlite::Result<()> {

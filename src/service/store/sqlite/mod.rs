@@ -6,6 +6,7 @@
 mod apply;
 mod archive;
 mod file;
+mod held;
 mod insert;
 mod prune;
 mod queue;
@@ -27,7 +28,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, oneshot};
 
 pub use archive::{Archive, ArchiveError, Selection, Stored};
-pub use file::{OpenError, files};
+pub use file::{OpenError, files, remove_empty};
 pub use prune::{PruneError, Pruned, prune};
 pub use queue::MAX_NOTES;
 pub use writer::{MAX_BATCH, MAX_BATCH_BYTES};
@@ -35,6 +36,7 @@ pub use writer::{MAX_BATCH, MAX_BATCH_BYTES};
 use super::{Append, Opened, Opening, Owner, Plain, Store, StoreError};
 use crate::service::BoxFuture;
 use crate::wire::assured::{Applied, SessionId};
+use held::Held;
 use queue::{Answer, Queue, Request, Waiting, queue};
 use writer::Writer;
 
@@ -124,6 +126,7 @@ pub struct OpenFile {
     path: PathBuf,
     config: SqliteConfig,
     connection: Connection,
+    held: Held,
 }
 
 impl OpenFile {
@@ -132,8 +135,8 @@ impl OpenFile {
     /// # Errors
     /// As [`SqliteStore::open`] has them.
     pub fn open(path: impl AsRef<Path>, config: SqliteConfig) -> Result<Self, OpenError> {
-        let connection = file::open(path.as_ref(), &config)?;
-        Ok(Self { path: path.as_ref().to_owned(), config, connection })
+        let (connection, held) = file::open(path.as_ref(), &config)?;
+        Ok(Self { path: path.as_ref().to_owned(), config, connection, held })
     }
 
     /// Starts the thread.
@@ -141,14 +144,13 @@ impl OpenFile {
     /// # Errors
     /// There can be no more threads.
     pub fn start(self) -> Result<SqliteStore, OpenError> {
-        let Self { path, config, connection } = self;
+        let Self { path, config, connection, held } = self;
         let (queue, waiting) = queue();
         let failure = Arc::new(Failure::default());
         let told = Arc::clone(&failure);
-        let place = file::Place::of(&path);
         let writer = thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || write(&connection, &config, place, waiting, &told))
+            .spawn(move || write(&connection, &config, &held, waiting, &told))
             .map_err(|error| OpenError::Failed(path.clone(), error.to_string()))?;
         Ok(SqliteStore { path, queue: Some(queue), failure, writer: Some(writer) })
     }
@@ -191,7 +193,7 @@ impl SqliteStore {
 }
 
 /// What the thread does.
-fn write(connection: &Connection, config: &SqliteConfig, place: file::Place, waiting: Waiting, failure: &Failure) {
+fn write(connection: &Connection, config: &SqliteConfig, held: &Held, waiting: Waiting, failure: &Failure) {
     /// Says that the thread has ended, even if it has panicked.
     struct Ended<'a>(&'a Failure);
     impl Drop for Ended<'_> {
@@ -203,7 +205,7 @@ fn write(connection: &Connection, config: &SqliteConfig, place: file::Place, wai
     }
     let ended = Ended(failure);
     let mut batch = Vec::new();
-    let written = Writer::new(connection, config, place)
+    let written = Writer::new(connection, config, held)
         .map_err(|error| error.to_string())
         .and_then(|mut writer| writer.run(&waiting, &mut batch));
     if let Err(why) = written {

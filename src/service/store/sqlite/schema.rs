@@ -24,7 +24,7 @@ CREATE TABLE sources (              -- where messages came from
   id      INTEGER PRIMARY KEY,
   address TEXT NOT NULL,            -- without the port, which is another with every connection
   name    TEXT,                     -- what the client calls itself
-  user    INTEGER                   -- the user's number, for clients of Unix sockets
+  user    INTEGER                   -- the user's number, for clients of Unix sockets that connect
 );
 CREATE UNIQUE INDEX sources_once ON sources (address, ifnull(name, ''), ifnull(user, -1));
 CREATE TABLE sessions (             -- how far each session is

@@ -136,6 +136,31 @@ fn a_file_that_is_locked_is_no_mistake() {
     assert!(matches!(error, OpenError::Locked(_)) && !error.is_usage(), "{error}");
 }
 
+#[test]
+fn what_was_made_and_comes_to_nothing_is_taken_away() {
+    let fixture = InFile::new();
+    // In the place of a file that SQLite has beside it for a moment.
+    fs::create_dir(fixture.directory.path().join("store.db-journal")).expect("a directory");
+    let why = text(&fixture.path());
+    let says = format!("cannot be opened or made in the directory {}", fixture.directory.path().display());
+    assert!(why.ends_with(&says), "{why}");
+    assert!(!fixture.path().exists());
+    fs::write(fixture.path(), "").expect("a file");
+    text(&fixture.path());
+    assert!(fixture.path().exists(), "it is somebody else's");
+}
+
+#[test]
+fn an_empty_file_becomes_the_owners() {
+    let fixture = InFile::new();
+    fs::write(fixture.path(), "").expect("a file");
+    fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o644)).expect("permissions");
+    let store = fixture.open(SqliteConfig::default());
+    let modes = files(&fixture.path()).map(|path| fs::metadata(path).expect("a file").permissions().mode() & 0o777);
+    assert_eq!(modes, [0o600; 3]);
+    drop(store);
+}
+
 #[tokio::test]
 async fn people_read_it() {
     let fixture = InFile::new();
@@ -235,6 +260,42 @@ async fn after_a_failure_nothing_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn nothing_is_acknowledged_that_is_in_no_file() {
+    type Disaster = fn(&[PathBuf; 3]) -> std::io::Result<()>;
+    let disasters: [(Disaster, usize); 5] = [
+        (|files| files.iter().try_for_each(fs::remove_file), 0),
+        (|files| fs::remove_file(&files[0]), 0),
+        (
+            |files| {
+                fs::copy(&files[0], files[0].with_extension("old"))
+                    .and_then(|_| fs::rename(files[0].with_extension("old"), &files[0]))
+            },
+            0,
+        ),
+        (|files| fs::remove_file(&files[1]), 1),
+        (|files| fs::remove_file(&files[2]), 2),
+    ];
+    for (happens, file) in disasters {
+        let fixture = InFile::new();
+        // Through a link, beside which nothing else is.
+        let link = fixture.directory.path().join("link.db");
+        std::os::unix::fs::symlink("store.db", &link).expect("a link");
+        drop(fixture.open(SqliteConfig::default()));
+        let store = SqliteStore::open(&link, SqliteConfig::default()).expect("open a store");
+        let owner = Store::open(&store, opening(SID, 1)).await.expect("open").owner;
+        store.append(append(SID, owner, 1, &["one"])).await.expect("all is well");
+        let mut files = files(&fixture.path());
+        happens(&files).expect("a disaster");
+        files[0] = link;
+        let why = format!("the file {} was deleted or replaced while the server used it", files[file].display());
+        let failed = StoreError::Failed(why.clone());
+        assert_eq!(store.append(append(SID, owner, 2, &["two"])).await, Err(failed.clone()));
+        assert_eq!(store.failed().await, why);
+        assert_eq!(store.keep(plain(&["plain"])).await, Err(failed));
+    }
+}
+
+#[tokio::test]
 async fn the_log_does_not_grow_while_somebody_reads() {
     let fixture = InFile::new();
     let store = fixture.open(SqliteConfig { checkpoint_bytes: 256 * 1024, ..SqliteConfig::default() });
@@ -277,20 +338,4 @@ async fn whoever_is_turned_away_leaves_nothing() {
     let more = store.open(by("more", opening("ffffffffffffffff", 1))).await.map(drop);
     assert_eq!(more, Err(StoreError::TooManySessions));
     assert_eq!(fixture.ask::<String>("SELECT group_concat(name) FROM sources"), "owner");
-}
-
-#[tokio::test]
-async fn a_store_whose_file_has_gone_acknowledges_nothing() {
-    for replaced in [false, true] {
-        let fixture = InFile::new();
-        let store = fixture.open(SqliteConfig::default());
-        store.keep(plain(&["one"])).await.expect("keep");
-        fs::rename(fixture.path(), fixture.path().with_extension("old")).expect("rename");
-        if replaced {
-            fs::write(fixture.path(), "").expect("another");
-        }
-        let failed = StoreError::Failed("its file was removed or replaced".to_owned());
-        assert_eq!(store.keep(plain(&["two"])).await, Err(failed), "{replaced}");
-        assert_eq!(store.failed().await, "its file was removed or replaced");
-    }
 }

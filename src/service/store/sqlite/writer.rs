@@ -10,7 +10,7 @@ use rusqlite::{Connection, Statement};
 use super::super::{Opened, StoreError};
 use super::SqliteConfig;
 use super::apply::Transaction;
-use super::file::Place;
+use super::held::Held;
 use super::queue::{Queued, Request, Size, Waiting};
 use super::trouble::Trouble;
 use crate::wire::assured::Applied;
@@ -33,7 +33,7 @@ const LOG_PATIENCE: Duration = Duration::from_millis(100);
 pub(super) struct Writer<'c> {
     connection: &'c Connection,
     config: &'c SqliteConfig,
-    place: Place,
+    held: &'c Held,
     transaction: Transaction<'c>,
     begin: Statement<'c>,
     commit: Statement<'c>,
@@ -59,13 +59,13 @@ enum Done {
 }
 
 impl<'c> Writer<'c> {
-    pub(super) fn new(connection: &'c Connection, config: &'c SqliteConfig, place: Place) -> rusqlite::Result<Self> {
+    pub(super) fn new(connection: &'c Connection, config: &'c SqliteConfig, held: &'c Held) -> rusqlite::Result<Self> {
         let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let most_logged = i64::try_from(config.checkpoint_bytes).unwrap_or(i64::MAX) / page;
         Ok(Self {
             connection,
             config,
-            place,
+            held,
             transaction: Transaction::new(connection, config)?,
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             commit: connection.prepare("COMMIT")?,
@@ -101,9 +101,9 @@ impl<'c> Writer<'c> {
     fn work(&mut self, batch: &mut Vec<Queued>) -> Result<(), String> {
         Trouble::forget();
         match self.attempt(batch) {
-            // What was committed to a file that nobody finds any more is not kept.
-            Ok(_) if self.place.is_left() => Err("its file was removed or replaced".to_owned()),
             Ok(done) => {
+                // Nothing is said of what nobody else will ever see.
+                self.held.check()?;
                 for (queued, done) in batch.drain(..).zip(done) {
                     answer(queued.request, done);
                 }
