@@ -33,7 +33,9 @@ impl Handler for Keep {
                 // What exactly is wrong here is none of the client's business.
                 Err(StoreError::Full(why)) => {
                     self.full.tell(|_| {
-                        tracing::warn!("no room on the disk: {why}; messages are not acknowledged until there is some");
+                        tracing::error!(
+                            "no room on the disk: {why}; messages are not acknowledged until there is some"
+                        );
                     });
                     Outcome::Retry("there is no room on the disk".to_owned())
                 }

@@ -224,6 +224,18 @@ fn an_output_that_is_full_is_said_to_be_that() {
 }
 
 #[test]
+fn a_quiet_server_says_that_a_session_lost_messages() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("a path").to_owned();
+    let (socket, file) = (format!("unix:{}", path("socket")), path("messages.db"));
+    let server = Launch::server([&socket, "-q", "--store", &file]).start();
+    let mut client = Launch::client(["--raw", "--wait", &socket]).start();
+    client.send(format!("WILCO/1 OPEN sid={SID} first=5 next=6\n"));
+    client.wait_for_stdout("410");
+    server.wait_for_stderr("the session ends: 410");
+}
+
+#[test]
 fn a_full_disk_is_said_and_what_is_sent_again_is_stored_once_there_is_room() {
     if !is_root() {
         return skip(

@@ -337,7 +337,7 @@ impl<'a> Session<'a> {
                 self.note(Event::Refused(reason.clone().into_owned()));
             }
             ServerFrame::PutOff { code: Code::DISK_FULL, reason, .. } => self.assured.full.tell(|_| {
-                tracing::warn!("no room on the disk: {reason}; messages are not acknowledged until there is some");
+                tracing::error!("no room on the disk: {reason}; messages are not acknowledged until there is some");
             }),
             ServerFrame::PutOff { number, reason, .. } => {
                 tracing::info!("{peer}: message {number} is not acknowledged: {reason}");
@@ -346,6 +346,10 @@ impl<'a> Session<'a> {
                 let words = format!("{code} {reason}");
                 match *code {
                     Code::TAKEN_OVER | Code::TIMEOUT | Code::OVERLOADED => tracing::info!("{peer}: {words}"),
+                    // Messages are lost, or will be unless somebody looks.
+                    Code::CLIENT_BEHIND | Code::UNKNOWN_SESSION | Code::SERVER_BEHIND => {
+                        tracing::error!("{peer}: the session ends: {words}");
+                    }
                     _ => tracing::warn!("{peer}: the session ends: {words}"),
                 }
                 self.had.trouble = Some(words);

@@ -17,6 +17,7 @@ use thiserror::Error;
 use super::SqliteConfig;
 use super::held::Held;
 use super::schema::{self, Identity};
+use super::trouble::Trouble;
 
 /// The permissions of a new file, whatever the umask is: what was sent is for its owner. SQLite gives the files beside it the same.
 const MODE: u32 = 0o600;
@@ -73,7 +74,10 @@ impl OpenError {
                 let what = "it, or a file that SQLite has beside it, cannot be opened or made in the directory";
                 Self::Failed(path, format!("{what} {}", directory.display()))
             }
-            _ => Self::Failed(path, error.to_string()),
+            _ => match Trouble::of(error) {
+                Trouble::Full(why) => Self::Failed(path, why),
+                _ => Self::Failed(path, error.to_string()),
+            },
         }
     }
 
@@ -118,11 +122,7 @@ fn open_file(path: &Path, config: &SqliteConfig) -> Result<(Connection, Held), O
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     connection.busy_timeout(config.lock_timeout).map_err(sqlite)?;
     match schema::identify(&connection).map_err(sqlite)? {
-        Identity::Empty => {
-            // One that was there already, perhaps somebody else's who lets this user write to it.
-            let _ = fs::set_permissions(path, Permissions::from_mode(MODE));
-            schema::create(&connection).map_err(sqlite)?;
-        }
+        Identity::Empty => fill(&connection, path).map_err(sqlite)?,
         Identity::Store(version) if version <= schema::VERSION => {}
         Identity::Store(version) => return Err(OpenError::Newer(path.to_owned(), version)),
         Identity::Foreign => return Err(OpenError::NotAStore(path.to_owned(), "a database of something else")),
@@ -131,6 +131,16 @@ fn open_file(path: &Path, config: &SqliteConfig) -> Result<(Connection, Held), O
     barrier(&connection, path)?;
     let held = Held::of(path).map_err(|error| OpenError::of_io(path, &error))?;
     Ok((connection, held))
+}
+
+/// Makes the tables. A file that was there already gets the permissions of one that is made; what cannot be a store is left as it was.
+fn fill(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let before = fs::metadata(path).map(|data| data.permissions());
+    // It may be somebody else's who lets this user write to it: then they stay.
+    let _ = fs::set_permissions(path, Permissions::from_mode(MODE));
+    schema::create(connection).inspect_err(|_| {
+        let _ = before.map(|before| fs::set_permissions(path, before));
+    })
 }
 
 /// Refuses what is no file, and what cannot be one of SQLite's.

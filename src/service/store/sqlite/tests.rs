@@ -146,8 +146,10 @@ fn what_was_made_and_comes_to_nothing_is_taken_away() {
     assert!(why.ends_with(&says), "{why}");
     assert!(!fixture.path().exists());
     fs::write(fixture.path(), "").expect("a file");
+    fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o644)).expect("permissions");
     text(&fixture.path());
-    assert!(fixture.path().exists(), "it is somebody else's");
+    let mode = fs::metadata(fixture.path()).expect("it is somebody else's").permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
 }
 
 #[test]
