@@ -12,11 +12,12 @@ use super::registry::Place;
 use super::session::{denial, put_off};
 use super::{Assured, principal};
 use crate::net::{Addr, Arrival, PacketSocket, plain};
+use crate::service::limits::PeerKey;
 use crate::service::server::Shared;
 use crate::service::store::{self, Append, Opened, Source, StoreError};
 use crate::service::{Observed, Peer};
 use crate::wire::assured::datagram::{
-    Opening, Secret, Sessions, SessionsConfig, SessionsInput, SessionsOutput, is_packet,
+    Caller, Opening, Secret, Sessions, SessionsConfig, SessionsInput, SessionsOutput, is_packet,
 };
 use crate::wire::assured::{Applied, SessionId, Verdict};
 
@@ -26,7 +27,7 @@ pub(in crate::service::server) struct Udp<'a> {
     assured: &'a Assured,
     socket: &'a PacketSocket,
     local: Option<Addr>,
-    sessions: Sessions<Caller>,
+    sessions: Sessions<Remote>,
     open: HashMap<Opening, (Place<'a>, Arc<Source>)>,
     /// What the store is asked.
     asked: JoinSet<Answer>,
@@ -38,18 +39,26 @@ pub(in crate::service::server) struct Udp<'a> {
 
 /// Where a datagram came from, and where to.
 #[derive(Clone, Debug)]
-struct Caller {
+struct Remote {
     addr: Addr,
     arrival: Option<Arrival>,
 }
 
-impl PartialEq for Caller {
+impl PartialEq for Remote {
     fn eq(&self, other: &Self) -> bool {
         self.addr == other.addr
     }
 }
 
-impl Eq for Caller {}
+impl Eq for Remote {}
+
+impl Caller for Remote {
+    type Host = PeerKey;
+
+    fn host(&self) -> PeerKey {
+        PeerKey::of(&self.addr, None)
+    }
+}
 
 /// What a store answers.
 enum Answer {
@@ -94,7 +103,7 @@ impl<'a> Udp<'a> {
         if !is_packet(bytes) {
             return false;
         }
-        let caller = Caller { addr: from.clone(), arrival };
+        let caller = Remote { addr: from.clone(), arrival };
         let source = from.to_string();
         if let Err(error) = self.sessions.datagram(caller, source.as_bytes(), bytes, Instant::now().into_std()) {
             tracing::debug!("{from}: no packet of a session: {error}");

@@ -27,7 +27,7 @@ pub use cookie::{COOKIE_SLOT, Cookie, Secret};
 pub use packet::{ClientPacket, Held, Malformed, ServerPacket};
 pub use receiver::{DatagramReceiver, ReceiverOutput};
 pub use sender::{DatagramConfig, DatagramSender};
-pub use sessions::{Input as SessionsInput, Opening, Output as SessionsOutput, Sessions, SessionsConfig};
+pub use sessions::{Caller, Input as SessionsInput, Opening, Output as SessionsOutput, Sessions, SessionsConfig};
 
 /// The longest message by default, in bytes: with all headers it fits into a frame of every usual network.
 pub const MAX_BODY: usize = 1200;
@@ -55,6 +55,9 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How many sessions a server holds in memory by default. One more takes the place of one that is idle, or is put off.
 pub const MAX_SESSIONS: usize = 1024;
+
+/// How many of these may be of one host by default. One more takes the place of the one of its own that is idle for the longest, or is put off.
+pub const MAX_SESSIONS_OF_HOST: usize = 64;
 
 /// How many sessions may be waiting for the store to open them.
 pub const MAX_OPENING: usize = 100;

@@ -166,3 +166,41 @@ fn a_client_that_asks_and_does_not_listen_is_not_read_from() {
         server.hear(ClientFrame::Ping("x".into()));
     }
 }
+
+#[test]
+fn who_notes_nothing_is_put_off_until_it_does() {
+    let (mut server, _) = Server::open(1, known(0));
+    let refused = |server: &mut Server, number| {
+        server.hear(ClientFrame::TooLarge { number, length: MAX_NUMBER });
+        let said = server.says();
+        if said.starts_with("apply") {
+            let verdicts = vec![(number, Verdict::Refused(Code::TOO_LARGE, "too large".to_owned()))];
+            let applied = Applied { through: number, verdicts, put_off: None };
+            server.receiver.handle(receiver::Input::Applied(applied), server.now);
+            server.says();
+        }
+        said
+    };
+    // A window of four, and one more.
+    (1..=5).for_each(|number| assert!(refused(&mut server, number).starts_with("apply"), "{number}"));
+    for _ in 0..2 {
+        let said = refused(&mut server, 6);
+        assert!(said.contains("PutOff { number: 6, after: 1s, code: 503"), "{said}");
+        // What was on its way behind it is dropped.
+        assert_eq!((refused(&mut server, 7), server.message(8)), (String::new(), String::new()));
+    }
+    // What was not told cannot be noted.
+    server.hear(ClientFrame::Noted(0));
+    assert!(refused(&mut server, 6).contains("PutOff"));
+    server.hear(ClientFrame::Noted(1));
+    server.says();
+    assert_eq!(refused(&mut server, 6), "apply 6..=6\n");
+    assert!(server.message(7).contains("PutOff"));
+    server.hear(ClientFrame::Noted(MAX_NUMBER));
+    server.says();
+    assert_eq!(server.message(7), "apply 7..=7\n");
+    // What was told in another connection counts as well.
+    let verdicts = (1..=5).map(|number| (number, Verdict::Reply("x".into()))).collect();
+    let (mut server, _) = Server::open(1, Progress { verdicts, ..known(5) });
+    assert!(server.message(6).contains("PutOff { number: 6"));
+}

@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use super::super::{
-    ClientPacket, HELD_BYTES, HELD_BYTES_IN_ALL, MAX_BODY, MAX_OPENING, MAX_SESSIONS, SESSION_IDLE, WINDOW,
+    ClientPacket, HELD_BYTES, HELD_BYTES_IN_ALL, MAX_BODY, MAX_OPENING, MAX_SESSIONS, MAX_SESSIONS_OF_HOST,
+    SESSION_IDLE, WINDOW,
 };
 use crate::wire::assured::{Applied, Denied, Level, Open, Progress, Run, SessionId};
 
@@ -22,6 +23,8 @@ pub struct SessionsConfig {
     pub max_body: u64,
     /// How many sessions are in memory at the most.
     pub sessions: usize,
+    /// How many of them are of one [host](Caller::host) at the most.
+    pub sessions_of_host: usize,
     /// How many of them may wait for the store to open them.
     pub opening: usize,
     /// After how much silence a session is dropped from memory.
@@ -40,12 +43,22 @@ impl Default for SessionsConfig {
             window: WINDOW,
             max_body: MAX_BODY as u64,
             sessions: MAX_SESSIONS,
+            sessions_of_host: MAX_SESSIONS_OF_HOST,
             opening: MAX_OPENING,
             idle: SESSION_IDLE,
             held_bytes: HELD_BYTES,
             held_bytes_in_all: HELD_BYTES_IN_ALL,
         }
     }
+}
+
+/// A source of datagrams.
+pub trait Caller: Clone + Eq {
+    /// What all sources have in common that count as one.
+    type Host: Eq;
+
+    /// Whom the source counts as: a host, whatever port it sends from, or nobody could be kept from having all the room there is.
+    fn host(&self) -> Self::Host;
 }
 
 /// What the sessions are told. `S` is a source, as the server's user knows it; answers to it are sent there.

@@ -11,14 +11,14 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use calls::{Input, Opening, Output, SessionsConfig};
+pub use calls::{Caller, Input, Opening, Output, SessionsConfig};
 
 use super::broken::{Rule, is_broken};
 use super::{
     COOKIE_SLOT, ClientPacket, Cookie, DatagramReceiver, Malformed, OPEN_LENGTH, ReceiverOutput, Secret, ServerPacket,
     WINDOW,
 };
-use crate::wire::assured::{Again, Code, Open, SessionId};
+use crate::wire::assured::{Again, Code, Denied, Open, Progress, SessionId};
 
 /// All sessions that come to a server by datagrams.
 ///
@@ -30,11 +30,12 @@ pub struct Sessions<S> {
     secret: Secret,
     /// When slot 0 of the cookies began. With another secret others count for nothing, so no clock of the wall is needed.
     began: Instant,
+    /// Those that the store has opened.
     sessions: HashMap<SessionId, Entry<S>>,
+    /// Those that the store is asked to open. A session that is open already goes on until then: whoever opens it anew may not be let in.
+    opening: HashMap<Opening, (SessionId, Entry<S>)>,
     /// The number of the last opening.
     last: u64,
-    /// How many openings the store is asked for, be their sessions still there or not.
-    opening: usize,
     held_bytes: usize,
     /// Sessions that have something to be done.
     touched: VecDeque<SessionId>,
@@ -52,8 +53,8 @@ struct Entry<S> {
     touched: bool,
 }
 
-impl<S: Clone + Eq> Sessions<S> {
-    /// How long a full table of sessions is not looked through again for some that are idle.
+impl<S: Caller> Sessions<S> {
+    /// How often sessions are looked through for some that are idle, at the most.
     const SWEEP: Duration = Duration::from_secs(1);
 
     /// Where a full server sends a client back for.
@@ -67,8 +68,8 @@ impl<S: Clone + Eq> Sessions<S> {
             secret,
             began: now,
             sessions: HashMap::new(),
+            opening: HashMap::new(),
             last: 0,
-            opening: 0,
             held_bytes: 0,
             touched: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -97,15 +98,7 @@ impl<S: Clone + Eq> Sessions<S> {
                 }
             }
             Input::Packet { from, source, packet, length } => self.packet(&Asker { from, source, length }, packet, now),
-            Input::Opened(session, opening, opened) => {
-                self.opening = self.opening.saturating_sub(1);
-                match self.of(&session, opening).map(|entry| entry.receiver.is_opening()) {
-                    Some(true) => self.with(&session, |receiver| receiver.opened(opened)),
-                    Some(false) => {}
-                    // It was dropped meanwhile: whoever was told of it only now is to forget it.
-                    None => self.outputs.push_back(Output::Close { session, opening }),
-                }
-            }
+            Input::Opened(_, opening, opened) => self.opened(opening, opened, now),
             Input::Applied(session, opening, applied) => {
                 if self.of(&session, opening).is_some() {
                     self.with(&session, |receiver| receiver.applied(applied, now));
@@ -119,7 +112,8 @@ impl<S: Clone + Eq> Sessions<S> {
             }
             Input::Drain => {
                 self.drains = true;
-                self.sessions.values_mut().for_each(|entry| entry.receiver.drain());
+                let opening = self.opening.values_mut().map(|(_, entry)| entry);
+                self.sessions.values_mut().chain(opening).for_each(|entry| entry.receiver.drain());
             }
         }
     }
@@ -146,12 +140,12 @@ impl<S: Clone + Eq> Sessions<S> {
 
     /// How many sessions are in memory.
     pub fn len(&self) -> usize {
-        self.sessions.len()
+        self.sessions.len() + self.opening.len()
     }
 
     /// Whether none is in memory.
     pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+        self.len() == 0
     }
 
     /// How many bytes of messages are waiting, with what they take beside.
@@ -163,6 +157,7 @@ impl<S: Clone + Eq> Sessions<S> {
     pub fn is_quiet(&self) -> bool {
         self.outputs.is_empty()
             && self.touched.is_empty()
+            && self.opening.is_empty()
             && self.sessions.values().all(|entry| entry.receiver.is_quiet())
     }
 
@@ -188,6 +183,13 @@ impl<S: Clone + Eq> Sessions<S> {
             let cookie = self.secret.cookie(asker.source, &open.session, slot, number);
             return self.with(&open.session, |receiver| receiver.opened_again(cookie));
         }
+        let is_asked = |(session, entry): &(SessionId, Entry<S>)| {
+            *session == open.session && entry.from == asker.from && entry.receiver.is_same(attempt)
+        };
+        if self.opening.values().any(is_asked) {
+            // It is answered once the store has.
+            return;
+        }
         if self.drains {
             return self.turn_away(
                 asker,
@@ -203,30 +205,61 @@ impl<S: Clone + Eq> Sessions<S> {
             let (code, again) = (Code::NOT_ACCEPTABLE, Again::Never);
             return self.answer(asker, &ServerPacket::Error { session, attempt, code, again, reason });
         }
-        // One that was open before is left to its new opening.
-        self.remove(&open.session);
-        if self.sessions.len() >= self.config.sessions && self.swept + Self::SWEEP <= now {
-            self.sweep(now);
-        }
-        if self.sessions.len() >= self.config.sessions || self.opening >= self.config.opening {
-            return self.turn_away(
-                asker,
-                &open.session,
-                attempt,
-                Code::TOO_MANY,
-                Self::LATER,
-                "there are too many sessions",
-            );
+        if self.opening.len() >= self.config.opening || !self.makes_room(&asker.from, &open.session) {
+            let reason = "there are too many sessions";
+            return self.turn_away(asker, &open.session, attempt, Code::TOO_MANY, Self::LATER, reason);
         }
         self.last += 1;
-        self.opening += 1;
         let opening = Opening(self.last);
         let cookie = self.secret.cookie(asker.source, &open.session, slot, Self::cookie_number(opening));
         let receiver = DatagramReceiver::new(Arc::clone(&self.config), &open, attempt, cookie);
         let from = asker.from.clone();
-        self.sessions
-            .insert(open.session.clone(), Entry { opening, from: from.clone(), receiver, heard: now, touched: false });
+        let entry = Entry { opening, from: from.clone(), receiver, heard: now, touched: false };
+        self.opening.insert(opening, (open.session.clone(), entry));
         self.outputs.push_back(Output::Open { opening, open: owned(open), from });
+    }
+
+    /// Takes the store's answer to an opening. One that it has opened takes the place of what was open before.
+    fn opened(&mut self, opening: Opening, opened: Result<Progress, Denied>, now: Instant) {
+        let Some((session, mut entry)) = self.opening.remove(&opening) else { return };
+        let is_owner = opened.is_ok();
+        entry.heard = now;
+        entry.receiver.opened(opened);
+        let is_newer = |(newer, (other, their)): (&Opening, &(SessionId, Entry<S>))| {
+            *newer > opening && *other == session && their.from == entry.from
+        };
+        if self.opening.iter().any(is_newer) {
+            // Who has asked again meanwhile is answered that.
+            return self.outputs.push_back(Output::Close { session, opening });
+        }
+        if is_owner {
+            self.remove(&session);
+            self.sessions.insert(session.clone(), entry);
+            return self.with(&session, |_| {});
+        }
+        // All that is left is to say so; who has the session goes on.
+        while let ReceiverOutput::Send(packet) = entry.receiver.poll() {
+            self.outputs.push_back(Output::Send { to: entry.from.clone(), datagram: encoded(&packet) });
+        }
+        self.outputs.push_back(Output::Close { session, opening });
+    }
+
+    /// Whether there is room for one more session from there. One that is quiet makes room: all of it is in the store, and it is opened again by what its client says next.
+    fn makes_room(&mut self, from: &S, session: &SessionId) -> bool {
+        let host = from.host();
+        let opening = self.opening.values().filter(|(_, entry)| entry.from.host() == host).count();
+        let open = self.sessions.values().filter(|entry| entry.from.host() == host).count();
+        // Those of the same place first: nobody else is to make room for them.
+        let is_theirs = opening + open >= self.config.sessions_of_host;
+        if !is_theirs && self.len() < self.config.sessions {
+            return true;
+        }
+        let may_go = |(other, entry): &(&SessionId, &Entry<S>)| {
+            *other != session && entry.receiver.is_quiet() && (!is_theirs || entry.from.host() == host)
+        };
+        let idlest = self.sessions.iter().filter(may_go).min_by_key(|(_, entry)| entry.heard);
+        let idlest = idlest.map(|(session, _)| session.clone());
+        idlest.inspect(|session| self.remove(session)).is_some()
     }
 
     /// Takes what belongs to an open session.
@@ -288,10 +321,7 @@ impl<S: Clone + Eq> Sessions<S> {
                     self.outputs.push_back(Output::Note { session: session.clone(), opening, through });
                 }
                 ReceiverOutput::Send(packet) => {
-                    let mut datagram = Vec::new();
-                    // The source is proved; but only the opening is sure to be as long as this.
-                    packet.encode_within(OPEN_LENGTH, &mut datagram);
-                    self.outputs.push_back(Output::Send { to: entry.from.clone(), datagram });
+                    self.outputs.push_back(Output::Send { to: entry.from.clone(), datagram: encoded(&packet) });
                 }
                 ReceiverOutput::Close => return self.remove(session),
                 ReceiverOutput::Wait => return,
@@ -377,6 +407,13 @@ struct Asker<'a, S> {
     from: S,
     source: &'a [u8],
     length: usize,
+}
+
+/// The source is proved; but only the opening is sure to be as long as this.
+fn encoded(packet: &ServerPacket<'_>) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    packet.encode_within(OPEN_LENGTH, &mut datagram);
+    datagram
 }
 
 fn owned(open: Open<'_>) -> Open<'static> {

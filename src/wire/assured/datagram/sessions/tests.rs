@@ -2,11 +2,20 @@
 //!
 //! Apart from the sessions, for length.
 
-use super::super::SESSION_IDLE;
+use super::super::{MAX_SESSIONS, MAX_SESSIONS_OF_HOST, SESSION_IDLE};
 use super::*;
 use crate::wire::assured::{Applied, Level, Progress};
 
 const SID: &str = "0123456789abcdef";
+
+/// Ten sources are a host.
+impl Caller for u8 {
+    type Host = Self;
+
+    fn host(&self) -> Self {
+        self / 10
+    }
+}
 
 fn sessions(config: SessionsConfig, now: Instant) -> Sessions<u8> {
     Sessions::new(config, Secret::new([1; 32]), now)
@@ -132,25 +141,98 @@ fn a_message_needs_the_cookie_the_source_and_the_time() {
     );
 }
 
+/// Asks for a session from a source that is proved; the opening, if the store is asked.
+fn ask(sessions: &mut Sessions<u8>, from: u8, sid: &str, more: &str, now: Instant) -> Result<Opening, String> {
+    let source = from.to_string();
+    let cookie = Secret::new([1; 32]).cookie(source.as_bytes(), &sid.parse().expect("a session"), 0, 0);
+    let packet = format!("WILCO/1 O {sid} 1 9 cookie={cookie}{more} pad={}", ".".repeat(OPEN_LENGTH));
+    sessions.datagram(from, source.as_bytes(), packet.as_bytes(), now).expect("a packet");
+    let mut answer = String::new();
+    for output in outputs(sessions, now) {
+        match output {
+            Output::Open { opening, .. } => return Ok(opening),
+            Output::Send { datagram, .. } => answer = String::from_utf8(datagram).expect("text"),
+            _ => {}
+        }
+    }
+    Err(answer)
+}
+
+/// Has a session of a source opened.
+fn granted(sessions: &mut Sessions<u8>, from: u8, sid: &str, now: Instant) {
+    let opening = ask(sessions, from, sid, "", now).expect("the store is asked");
+    sessions.handle(Input::Opened(sid.parse().expect("a session"), opening, Ok(Progress::default())), now);
+    outputs(sessions, now);
+}
+
 #[test]
-fn sessions_in_memory_are_limited_and_go_when_they_are_silent() {
+fn sessions_in_memory_are_limited_and_the_idlest_makes_room() {
     let now = Instant::now();
-    let config = SessionsConfig { sessions: 2, ..SessionsConfig::default() };
-    let mut sessions = sessions(config, now);
-    open(&mut sessions, SID, "", now);
-    open(&mut sessions, &"1".repeat(16), "", now);
-    let sid = "2".repeat(16);
-    let fill = ".".repeat(OPEN_LENGTH);
-    let opening = format!("WILCO/1 O {sid} 1 9 try=5 pad={fill}");
-    let challenge = answer(&mut sessions, &opening, now).expect("a cookie");
-    let cookie = challenge.split(' ').nth(3).expect("a cookie");
-    let opening = format!("WILCO/1 O {sid} 1 9 try=5 cookie={cookie} pad={fill}");
-    let refused = answer(&mut sessions, &opening, now).expect("an answer");
-    assert_eq!(refused, format!("WILCO/1 E {sid} 5 421 5000 there are too many sessions"));
-    let later = now + SESSION_IDLE;
-    sessions.datagram(1, b"1", opening.as_bytes(), later).expect("a packet");
-    assert!(outputs(&mut sessions, later).iter().any(|output| matches!(output, Output::Open { .. })));
-    assert_eq!(sessions.len(), 1);
+    let mut sessions = sessions(SessionsConfig { sessions: 2, ..SessionsConfig::default() }, now);
+    let sid = |number: u64| format!("{number:016}");
+    let is_open =
+        |sessions: &Sessions<u8>, number| sessions.sessions.contains_key(&sid(number).parse().expect("a session"));
+    (1..=4).for_each(|number| granted(&mut sessions, 1, &sid(number), now + Duration::from_secs(number)));
+    assert_eq!((1..=4).map(|number| is_open(&sessions, number)).collect::<Vec<_>>(), [false, false, true, true]);
+    // One for which the store is asked makes no room.
+    ask(&mut sessions, 1, &sid(5), "", now).expect("the store is asked");
+    ask(&mut sessions, 1, &sid(6), "", now).expect("the store is asked");
+    let refused = ask(&mut sessions, 1, &sid(7), " try=5", now);
+    assert_eq!(refused, Err(format!("WILCO/1 E {} 5 421 5000 there are too many sessions", sid(7))));
+    assert_eq!(sessions.len(), 2);
+}
+
+#[test]
+fn sessions_go_when_they_are_silent() {
+    let now = Instant::now();
+    let mut sessions = sessions(SessionsConfig::default(), now);
+    granted(&mut sessions, 1, SID, now);
+    assert!(matches!(&outputs(&mut sessions, now + SESSION_IDLE)[..], [Output::Close { .. }]) && sessions.is_empty());
+}
+
+#[test]
+fn a_host_has_not_all_the_room_there_is() {
+    let now = Instant::now();
+    let most = SessionsConfig::default();
+    assert_eq!((most.sessions, most.sessions_of_host), (MAX_SESSIONS, MAX_SESSIONS_OF_HOST));
+    let mut sessions = sessions(SessionsConfig { sessions_of_host: 3, ..most }, now);
+    granted(&mut sessions, 11, SID, now);
+    for number in 0..20 {
+        granted(&mut sessions, number % 10, &format!("{number:016}"), now + Duration::from_secs(1));
+    }
+    // Those that were there before are the others', however idle they are.
+    assert_eq!(sessions.len(), 4);
+    assert!(sessions.sessions.contains_key(&SID.parse().expect("a session")));
+    // While the store is asked for those of one host, another's is opened.
+    for number in 20..23 {
+        ask(&mut sessions, 1, &format!("{number:016}"), "", now).expect("the store is asked");
+    }
+    assert!(ask(&mut sessions, 1, &"3".repeat(16), "", now).is_err());
+    assert!(ask(&mut sessions, 12, &"4".repeat(16), "", now).is_ok());
+}
+
+#[test]
+fn who_is_not_let_in_takes_nothing_from_whom_the_session_belongs_to() {
+    let now = Instant::now();
+    for (limit, more) in [(MAX_SESSIONS, ""), (MAX_SESSIONS, " try=7"), (1, "")] {
+        let mut sessions = sessions(SessionsConfig { sessions: limit, ..SessionsConfig::default() }, now);
+        let (owner, cookie) = open(&mut sessions, SID, "", now);
+        let session: SessionId = SID.parse().expect("a session");
+        if let Ok(opening) = ask(&mut sessions, 2, SID, more, now) {
+            let denied = Denied { code: Code::FORBIDDEN, again: Again::Never, reason: "not yours".to_owned() };
+            sessions.handle(Input::Opened(session.clone(), opening, Err(denied)), now);
+            match &outputs(&mut sessions, now)[..] {
+                [Output::Send { to: 2, datagram }, Output::Close { opening: closed, .. }] => {
+                    let said = String::from_utf8_lossy(datagram);
+                    assert!(said.contains(" 403 never not yours") && *closed == opening, "{said}");
+                }
+                others => panic!("{others:?}"),
+            }
+        }
+        sessions.datagram(1, b"1", format!("WILCO/1 M {SID} {cookie} 1\n").as_bytes(), now).expect("a packet");
+        let outputs = outputs(&mut sessions, now);
+        assert!(matches!(&outputs[..], [Output::Apply { opening, .. }] if *opening == owner), "{outputs:?}");
+    }
 }
 
 #[test]
@@ -190,26 +272,20 @@ fn a_server_that_is_about_to_end_takes_nothing_more() {
 }
 
 #[test]
-fn an_opening_that_another_has_replaced_counts_until_it_is_answered_and_leaves_nothing() {
+fn each_opening_is_asked_about_once_and_the_last_that_is_let_in_counts() {
     let now = Instant::now();
     let mut sessions = sessions(SessionsConfig { opening: 2, ..SessionsConfig::default() }, now);
     let sid: SessionId = SID.parse().expect("a session");
-    let cookie = Secret::new([1; 32]).cookie(b"1", &sid, 0, 0);
-    let asked = |sessions: &mut Sessions<u8>, attempt| {
-        let packet = format!("WILCO/1 O {SID} 1 9 cookie={cookie} try={attempt} pad={}", ".".repeat(OPEN_LENGTH));
-        sessions.datagram(1, b"1", packet.as_bytes(), now).expect("a packet");
-        outputs(sessions, now).into_iter().find_map(|output| match output {
-            Output::Open { opening, .. } => Some(opening),
-            _ => None,
-        })
-    };
-    let first = asked(&mut sessions, 1).expect("the store is asked");
-    let second = asked(&mut sessions, 2).expect("the store is asked");
-    assert_eq!(asked(&mut sessions, 3), None);
-    for opening in [first, second] {
-        sessions.handle(Input::Opened(sid.clone(), opening, Ok(Progress::default())), now);
-        let left = outputs(&mut sessions, now);
-        assert!(matches!(&left[..], [Output::Close { opening: closed, .. }] if *closed == opening), "{left:?}");
-    }
-    assert!(asked(&mut sessions, 4).is_some());
+    let first = ask(&mut sessions, 1, SID, " try=1", now).expect("the store is asked");
+    let second = ask(&mut sessions, 1, SID, " try=2", now).expect("the store is asked");
+    assert_eq!(ask(&mut sessions, 1, SID, " try=2", now), Err(String::new()));
+    assert!(ask(&mut sessions, 1, SID, " try=3", now).is_err_and(|refused| refused.contains(" 421 5000 ")));
+    assert!(!sessions.is_quiet());
+    sessions.handle(Input::Opened(sid.clone(), first, Ok(Progress::default())), now);
+    let left = outputs(&mut sessions, now);
+    assert!(matches!(&left[..], [Output::Close { opening, .. }] if *opening == first), "{left:?}");
+    sessions.handle(Input::Opened(sid, second, Ok(Progress::default())), now);
+    assert!(matches!(&outputs(&mut sessions, now)[..], [Output::Send { .. }]));
+    assert_eq!((sessions.len(), sessions.is_quiet()), (1, true));
+    assert!(ask(&mut sessions, 1, SID, " try=4", now).is_ok());
 }

@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
+use super::super::Caller;
 use super::super::chance::Chance;
 use super::super::{MAX_BODY, ServerPacket};
 use super::client::Client;
@@ -16,6 +17,14 @@ use crate::wire::assured::SessionId;
 use crate::wire::assured::sender::Input;
 
 pub(super) type Address = u32;
+
+impl Caller for Address {
+    type Host = Self;
+
+    fn host(&self) -> Self {
+        *self
+    }
+}
 
 /// What a run is made of.
 #[derive(Clone, Copy, Debug)]

@@ -3,85 +3,17 @@
 //! Apart from what carries it: it is told what has come and what time it is, and says what is to be sent and applied. Rules S1 to S5 of
 //! `docs/protocol.md` are kept here, together with the [store](Output::Apply).
 
+mod calls;
+
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{
-    Again, Applied, ClientFrame, Code, Denied, Grant, IDLE_TIMEOUT, Level, MAX_BODY, OPEN_TIMEOUT, Open, Progress,
-    PutOff, Run, ServerFrame, Verdict, WINDOW, WINDOW_BYTES,
-};
+pub use calls::{Input, Output, ReceiverConfig};
 
-/// What a server grants to every session.
-#[derive(Clone, Debug)]
-pub struct ReceiverConfig {
-    /// What it calls itself.
-    pub server: String,
-    /// What its acknowledgements stand for.
-    pub level: Level,
-    /// How many messages may be on their way.
-    pub window: u32,
-    /// How many bytes of messages may be on their way.
-    pub window_bytes: u64,
-    /// The longest message.
-    pub max_body: u64,
-    /// How long the opening may take.
-    pub open_timeout: Duration,
-    /// After how much silence the connection is closed.
-    pub idle_timeout: Duration,
-}
-
-impl Default for ReceiverConfig {
-    fn default() -> Self {
-        Self {
-            server: "wilco".to_owned(),
-            level: Level::Stored,
-            window: WINDOW,
-            window_bytes: WINDOW_BYTES,
-            max_body: MAX_BODY as u64,
-            open_timeout: OPEN_TIMEOUT,
-            idle_timeout: IDLE_TIMEOUT,
-        }
-    }
-}
-
-/// What a receiver is told.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A frame has come.
-    Frame(ClientFrame<'a>),
-    /// What has come is no frame.
-    Broken(Code, String),
-    /// The store's answer to [`Output::Open`].
-    Opened(Result<Progress, Denied>),
-    /// The store's answer to the first [`Output::Apply`] that it has not answered yet. One that does not go through the whole run, and puts nothing off, is of its
-    /// beginning: another follows.
-    Applied(Applied),
-    /// Another connection has opened the session: this one must not apply anything any more.
-    TakenOver,
-    /// The server is about to end.
-    Drain,
-}
-
-/// What a receiver wants done, in this order.
-#[derive(Debug)]
-pub enum Output {
-    /// Open the session in the store, which makes this connection its only owner (rule S1); answered by [`Input::Opened`].
-    Open(Open<'static>),
-    /// Apply the messages in one transaction with the session's progress (rule S2), and answer by [`Input::Applied`] once that is durable (S3). There may be several
-    /// of them under way; they are applied in their order.
-    Apply(Run),
-    /// Forget replies and refusals up to this number.
-    Note(u64),
-    /// Send a frame.
-    Send(ServerFrame<'static>),
-    /// Send what is to be sent, and close the connection (rule S8). This is the last.
-    Close,
-    /// Nothing, until something comes or it is this time.
-    Wait(Option<Instant>),
-}
+use super::{Again, Applied, ClientFrame, Code, Denied, Grant, Open, Progress, PutOff, Run, ServerFrame, Verdict};
 
 /// The server's side of one session over one connection.
 ///
@@ -109,6 +41,8 @@ pub struct Receiver {
     void: usize,
     /// Whether the message after the last taken was put off: all behind it are dropped until it comes again.
     put_off: bool,
+    /// The numbers of the verdicts that the client was told and has not noted.
+    unnoted: VecDeque<u64>,
     /// What is noted by the client, and is to be passed on.
     noted: Option<u64>,
     /// Why it comes to its end, once all in hand is done.
@@ -144,6 +78,9 @@ impl Receiver {
     /// How many frames may wait to be sent before no more are read: a client that asks and does not listen fills no memory.
     const UNSENT: usize = 1024;
 
+    /// How long a client waits that has more verdicts to note than it may have.
+    const UNNOTED_PAUSE: Duration = Duration::from_secs(1);
+
     /// The side of a connection that has just begun.
     pub fn new(config: Arc<ReceiverConfig>, now: Instant) -> Self {
         Self {
@@ -158,6 +95,7 @@ impl Receiver {
             in_hand: VecDeque::new(),
             void: 0,
             put_off: false,
+            unnoted: VecDeque::new(),
             noted: None,
             ending: None,
             heard: now,
@@ -285,7 +223,12 @@ impl Receiver {
                     self.pending.push_refused(Code::TOO_LARGE, reason);
                 }
             }
-            (ClientFrame::Noted(number), _) => self.noted = self.noted.max(Some(number.min(self.applied))),
+            (ClientFrame::Noted(number), _) => {
+                let through = number.min(self.applied);
+                self.noted = self.noted.max(Some(through));
+                let still = self.unnoted.partition_point(|number| *number <= through);
+                self.unnoted.drain(..still);
+            }
             (ClientFrame::Bye, _) => _ = self.ending.get_or_insert(Ending::Theirs),
         }
     }
@@ -298,8 +241,13 @@ impl Receiver {
         }
         let next = self.taken() + 1;
         if number == next {
-            self.put_off = false;
-            return true;
+            self.put_off = self.has_too_much_to_note();
+            if self.put_off {
+                let reason = "too many refusals and replies are not noted".into();
+                let (code, after) = (Code::OVERLOADED, Self::UNNOTED_PAUSE);
+                self.frames.push_back(ServerFrame::PutOff { number, after, code, reason });
+            }
+            return !self.put_off;
         }
         if (1..=self.applied).contains(&number) {
             self.acknowledge();
@@ -307,6 +255,12 @@ impl Receiver {
             self.protocol_error(&format!("message {next} comes next, and {number} came"));
         }
         false
+    }
+
+    /// Whether the client has more to note than one that notes what it hears can ever have: the store keeps it all until then, and a message that is refused costs its sender next to
+    /// nothing.
+    fn has_too_much_to_note(&self) -> bool {
+        self.unnoted.len() as u64 > u64::from(self.config.window)
     }
 
     /// What the store knows decides whether client and server speak of the same session (rule S5).
@@ -387,9 +341,11 @@ impl Receiver {
         for (number, verdict) in verdicts {
             match verdict {
                 Verdict::Refused(code, reason) => {
+                    self.unnoted.push_back(number);
                     self.frames.push_back(ServerFrame::Refused { number, code, reason: reason.into() });
                 }
                 Verdict::Reply(body) if self.replies => {
+                    self.unnoted.push_back(number);
                     self.frames.push_back(ServerFrame::Reply { number, body: Cow::Owned(body.to_vec()) });
                 }
                 Verdict::Reply(_) => {}
