@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::in_hand::{Appender, InHand, Next};
 use super::registry::Place;
-use super::{Assured, principal};
+use super::{Assured, NO_ROOM, principal};
 use crate::service::server::setting::Setting;
 use crate::service::store::{Opened, Opening, Owner, Source, Store, StoreError};
 use crate::service::workspace::SMALL_TAIL;
@@ -136,8 +136,8 @@ impl<'a> Session<'a> {
 
     /// Ends the session for now, where the memory is full: if all waited with a part of a message, none would ever be whole.
     pub(super) fn overloaded(&mut self) {
-        let reason = "there is no room in memory for more messages".to_owned();
-        self.handle(Input::Opened(Err(Denied { code: Code::OVERLOADED, again: Again::After(AGAIN_AFTER), reason })));
+        let (code, again) = (Code::OVERLOADED, Again::After(AGAIN_AFTER));
+        self.handle(Input::Opened(Err(Denied { code, again, reason: NO_ROOM.to_owned() })));
     }
 
     /// Whether it has been told that the server is to stop.
