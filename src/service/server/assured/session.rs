@@ -255,9 +255,9 @@ impl<'a> Session<'a> {
 
     /// Asks the store for the session.
     fn ask(&mut self, open: Open<'static>) {
-        let Open { session, first, token, name, .. } = open;
+        let Open { session, first, replies, token, name, .. } = open;
         let source = Arc::new(Source { peer: self.peer.clone(), name: name.map(std::borrow::Cow::into_owned) });
-        let opening = Opening { session, first, principal: principal(self.peer, token.as_deref()), source };
+        let opening = Opening { session, first, principal: principal(self.peer, token.as_deref()), replies, source };
         let answer = self.store.open(opening.clone());
         self.opening = Some((opening, answer));
     }
