@@ -64,7 +64,13 @@ impl Writer {
 
     async fn open_session(&self) -> (Owner, u64) {
         let session: SessionId = SID.parse().expect("a session");
-        let opening = Opening { session, first: 1, principal: None, source: source("10.0.0.8:1", Some("pump 7")) };
+        let opening = Opening {
+            session,
+            first: 1,
+            principal: None,
+            replies: false,
+            source: source("10.0.0.8:1", Some("pump 7")),
+        };
         let opened = Store::open(&self.store, opening).await.expect("open a session");
         (opened.owner, opened.progress.acknowledged)
     }

@@ -35,7 +35,8 @@ fn source() -> Arc<Source> {
 }
 
 async fn open(store: &SqliteStore) -> Result<Opened, StoreError> {
-    Store::open(store, Opening { session: session(), first: 1, principal: None, source: source() }).await
+    Store::open(store, Opening { session: session(), first: 1, principal: None, replies: false, source: source() })
+        .await
 }
 
 async fn append(store: &SqliteStore, owner: Owner, first: u64, bodies: &[Vec<u8>]) -> Result<Applied, StoreError> {

@@ -67,7 +67,7 @@ fn sid(text: &str) -> SessionId {
 }
 
 pub(super) fn opening(session: &str, first: u64) -> Opening {
-    Opening { session: sid(session), first, principal: None, source: source(None) }
+    Opening { session: sid(session), first, principal: None, replies: false, source: source(None) }
 }
 
 pub(super) fn append(session: &str, owner: Owner, first: u64, bodies: &[&str]) -> Append {

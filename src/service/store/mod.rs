@@ -21,7 +21,7 @@ use crate::wire::assured::{Applied, Code, Level, Progress, Run, SessionId};
 pub use keep::Keep;
 pub use memory::{Kept, MemoryStore};
 pub use sqlite::{SqliteConfig, SqliteStore};
-pub use volatile::{MAX_REPLIES, MAX_SESSIONS, TRY_AGAIN_AFTER, Volatile};
+pub use volatile::{MAX_ALL_REPLIES, MAX_REPLIES, MAX_SESSIONS, TRY_AGAIN_AFTER, Volatile};
 
 /// How often the user is told at the most that there is no room on the disk.
 pub(super) const FULL: Duration = Duration::from_secs(10);
@@ -85,6 +85,8 @@ pub struct Opening {
     pub first: u64,
     /// Who opens it, where that is known: whoever has begun a session is the only one who can go on with it.
     pub principal: Option<String>,
+    /// Whether the client wants replies: else a store need keep none.
+    pub replies: bool,
     /// Where it comes from.
     pub source: Arc<Source>,
 }

@@ -3,7 +3,7 @@
 //! Apart from the stores that keep messages on disk: after a restart, and only then, a message may be handled again.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,12 @@ pub const MAX_SESSIONS: usize = 16 * 1024;
 /// How many bytes of replies and refusals are kept for a session until its client has noted them. Of more, the oldest replies go.
 pub const MAX_REPLIES: usize = 1024 * 1024;
 
+/// How many bytes of them are kept for all sessions together. Of more, the replies go of those sessions that were used least recently; then the sessions.
+pub const MAX_ALL_REPLIES: usize = 64 * 1024 * 1024;
+
+/// What a reply or refusal takes in memory beside its text.
+const VERDICT_COST: usize = size_of::<(u64, Verdict)>();
+
 /// When a message is to be sent again that the handler has put off.
 pub const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -28,12 +34,14 @@ pub struct Volatile {
     framing: Option<Framing>,
     sessions: Arc<Mutex<Sessions>>,
     owners: Arc<AtomicU64>,
+    /// How many bytes of replies and refusals are kept.
+    kept: Arc<AtomicUsize>,
 }
 
 impl Volatile {
     /// A store that gives messages to `handler`.
     pub fn new(handler: Arc<dyn Handler>) -> Self {
-        Self { handler, framing: None, sessions: Arc::default(), owners: Arc::default() }
+        Self { handler, framing: None, sessions: Arc::default(), owners: Arc::default(), kept: Arc::default() }
     }
 
     /// The same sessions, whose messages are given to the handler as if they had come in a stream of this framing.
@@ -47,12 +55,12 @@ impl Volatile {
         lock(&self.sessions).get(id, || Session {
             turn: tokio::sync::Mutex::default(),
             principal: principal.cloned(),
-            state: Mutex::new(State { acknowledged, ..State::default() }),
+            state: Mutex::new(State { acknowledged, kept: Tally::of(&self.kept), ..State::default() }),
         })
     }
 
     async fn open_session(&self, opening: Opening) -> Result<Opened, StoreError> {
-        let Opening { session: id, first, principal, .. } = opening;
+        let Opening { session: id, first, principal, replies, .. } = opening;
         let session = self.session(&id, first - 1, principal.as_ref());
         if session.principal.is_some() && session.principal != principal {
             return Err(StoreError::Foreign);
@@ -63,8 +71,10 @@ impl Volatile {
         state.owner = self.owners.fetch_add(1, Ordering::Relaxed) + 1;
         if state.acknowledged < first - 1 {
             // It has gone on elsewhere since.
-            *state = State { acknowledged: first - 1, owner: state.owner, ..State::default() };
+            let kept = Tally::of(&self.kept);
+            *state = State { acknowledged: first - 1, owner: state.owner, kept, ..State::default() };
         }
+        state.replies = replies;
         let State { acknowledged, checksum, verdicts, owner, .. } = &*state;
         let verdicts = verdicts.iter().cloned().collect();
         let progress = Progress { known: true, acknowledged: *acknowledged, checksum: *checksum, verdicts };
@@ -91,15 +101,21 @@ impl Volatile {
         let handling = Handling { id: &id, source: &source, tried };
         self.handle_all(&handling, &mut progress).await;
         let Applying { through, verdicts, put_off, .. } = progress;
-        let mut state = lock(&session.state);
-        state.advance(&run, through, &verdicts);
-        Ok(match put_off {
-            None => Applied { through, verdicts, put_off: None },
-            Some(reason) => {
-                state.tried += 1;
-                Applied { verdicts, ..state.put_off(reason) }
+        let applied = {
+            let mut state = lock(&session.state);
+            state.advance(&run, through, &verdicts);
+            match put_off {
+                None => Applied { through, verdicts, put_off: None },
+                Some(reason) => {
+                    state.tried += 1;
+                    Applied { verdicts, ..state.put_off(reason) }
+                }
             }
-        })
+        };
+        if self.kept.load(Ordering::Relaxed) > MAX_ALL_REPLIES {
+            lock(&self.sessions).forget_replies(&self.kept);
+        }
+        Ok(applied)
     }
 
     /// Gives the handler what is not refused anyway, piece by piece, until one is put off.
@@ -228,6 +244,28 @@ impl Sessions {
         session
     }
 
+    /// Forgets replies, of those first that were used least recently; and some at once, so that not each reply costs a look at all. Where refusals are too
+    /// many, the sessions themselves go: a client must not take for handled what was refused.
+    fn forget_replies(&mut self, kept: &AtomicUsize) {
+        let is_enough = || kept.load(Ordering::Relaxed) <= MAX_ALL_REPLIES / 16 * 15;
+        let mut oldest: Vec<_> =
+            self.known.iter().map(|(id, (session, used))| (*used, id.clone(), session.clone())).collect();
+        oldest.sort_unstable_by_key(|(used, ..)| *used);
+        for (_, _, session) in &oldest {
+            if is_enough() {
+                return;
+            }
+            lock(&session.state).forget_replies(0);
+        }
+        for (_, id, session) in oldest {
+            if is_enough() {
+                return;
+            }
+            self.known.remove(&id);
+            drop(session);
+        }
+    }
+
     /// Forgets some at once, so that not every new one costs a look at all.
     fn forget_some(&mut self) {
         let mut uses: Vec<_> = self.known.values().map(|(_, used)| *used).collect();
@@ -253,7 +291,10 @@ struct State {
     checksum: Option<u32>,
     /// What the client has not noted: at most a window, and [`MAX_REPLIES`].
     verdicts: VecDeque<(u64, Verdict)>,
-    replies: usize,
+    /// How many bytes those are.
+    kept: Tally,
+    /// Whether the client wants replies: else none is kept.
+    replies: bool,
     /// How often the next message was put off.
     tried: u32,
 }
@@ -272,23 +313,41 @@ impl State {
         self.tried = 0;
         let is_refused = run.refused.iter().any(|(number, ..)| *number == through);
         self.checksum = (!is_refused).then(|| checksum(run.message(through)));
-        self.verdicts.extend(verdicts.iter().cloned());
-        self.replies += verdicts.iter().map(|(_, verdict)| size(verdict)).sum::<usize>();
-        self.forget(through.saturating_sub(u64::from(WINDOW)));
-        // A reply may get lost; that a message was refused may not, or its client would take it for handled.
-        let is_reply = |(_, verdict): &(u64, Verdict)| matches!(verdict, Verdict::Reply(_));
-        while self.replies > MAX_REPLIES
-            && let Some(at) = self.verdicts.iter().position(is_reply)
-        {
-            self.replies -= self.verdicts.remove(at).map_or(0, |(_, verdict)| size(&verdict));
+        for (number, verdict) in verdicts {
+            if self.replies || !is_reply(verdict) {
+                self.kept.add(size(verdict));
+                self.verdicts.push_back((*number, verdict.clone()));
+            }
         }
+        self.forget(through.saturating_sub(u64::from(WINDOW)));
+        self.forget_replies(MAX_REPLIES);
+    }
+
+    /// Forgets the oldest replies beyond so many bytes. A reply may get lost; that a message was refused may not, or its client would take it for handled.
+    fn forget_replies(&mut self, most: usize) {
+        if self.kept.bytes <= most {
+            return;
+        }
+        let kept = &mut self.kept;
+        self.verdicts.retain(|(_, verdict)| {
+            let stays = kept.bytes <= most || !is_reply(verdict);
+            if !stays {
+                kept.subtract(size(verdict));
+            }
+            stays
+        });
+        self.shrink();
     }
 
     fn forget(&mut self, through: u64) {
         while let Some((_, verdict)) = self.verdicts.front().filter(|(number, _)| *number <= through) {
-            self.replies -= size(verdict);
+            self.kept.subtract(size(verdict));
             self.verdicts.pop_front();
         }
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
         if self.verdicts.is_empty() {
             // What took many bytes for a moment should not do so for ever.
             self.verdicts.shrink_to_fit();
@@ -296,11 +355,45 @@ impl State {
     }
 }
 
-fn size(verdict: &Verdict) -> usize {
-    match verdict {
-        Verdict::Refused(_, reason) => reason.len(),
-        Verdict::Reply(reply) => reply.len(),
+/// How many bytes are kept of a session, which count for all.
+#[derive(Default)]
+struct Tally {
+    bytes: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Tally {
+    fn of(all: &Arc<AtomicUsize>) -> Self {
+        Self { bytes: 0, all: all.clone() }
     }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn subtract(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.all.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn is_reply(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Reply(_))
+}
+
+fn size(verdict: &Verdict) -> usize {
+    VERDICT_COST
+        + match verdict {
+            Verdict::Refused(_, reason) => reason.len(),
+            Verdict::Reply(reply) => reply.len(),
+        }
 }
 
 /// Where the messages lie of the numbers from `first` to the one before `end`.
@@ -328,7 +421,7 @@ mod tests {
     }
 
     fn opening(session: u128, first: u64) -> Opening {
-        Opening { session: SessionId::of_bits(session), first, principal: None, source: source() }
+        Opening { session: SessionId::of_bits(session), first, principal: None, replies: true, source: source() }
     }
 
     fn append(owner: Owner, first: u64, bodies: &[&str]) -> Append {
@@ -416,10 +509,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn replies_are_kept_for_those_who_want_them_and_not_too_many_for_all_together() {
+        let store = store();
+        let body = "x".repeat(MAX_REPLIES / 2);
+        let answered = async |session: u128, replies: bool| {
+            let wanted = Opening { replies, ..opening(session, 1) };
+            let owner = store.open(wanted).await.expect("a session").owner;
+            let append = Append { session: SessionId::of_bits(session), ..append(owner, 1, &["bad", &body]) };
+            store.append(append).await.expect("applied").verdicts.len()
+        };
+        let remembered = async |session: u128| {
+            let progress = store.open(opening(session, 2)).await.expect("a session").progress;
+            progress.verdicts.iter().map(|(number, _)| *number).collect::<Vec<_>>()
+        };
+        assert_eq!((answered(1, false).await, remembered(1).await), (2, vec![1]));
+        let most = (MAX_ALL_REPLIES / body.len()) as u128;
+        for session in 2..=most + 10 {
+            answered(session, true).await;
+            assert!(store.kept.load(Ordering::Relaxed) <= MAX_ALL_REPLIES);
+        }
+        // Refusals stay.
+        assert_eq!((remembered(2).await, remembered(most + 10).await), (vec![1], vec![1, 2]));
+        lock(&store.sessions).known.clear();
+        assert_eq!(store.kept.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
     async fn what_is_remembered_has_limits() {
         let store = store();
         let (owner, _) = open(&store, 1).await;
-        let large = "x".repeat(MAX_REPLIES / 2);
+        let large = "x".repeat(MAX_REPLIES / 2 - 200);
         let applied = store.append(append(owner, 1, &[&large, &large, &large])).await.expect("applied");
         assert_eq!(applied.verdicts.len(), 3);
         assert_eq!(open(&store, 1).await.1.verdicts.len(), 2);

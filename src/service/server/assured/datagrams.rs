@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::link::{Carrier, drive};
-use super::packet_config;
 use super::packets::{Outgoing, take_packet};
 use super::session::Session;
+use super::{Assured, NO_ROOM, packet_config};
 use crate::net::{Addr, Packet, PacketSocket};
 use crate::service::alarm::Alarm;
 use crate::service::server::Shared;
@@ -29,6 +29,9 @@ const MOST_CALLERS: usize = 1024;
 
 /// How many packets of a client may wait: what it is granted, and some that say other things.
 const WAITING: usize = WINDOW as usize + 64;
+
+/// What a packet that waits takes in memory beside its bytes.
+const PACKET_COST: usize = 96;
 
 /// When a client may try again for which there is no place.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -42,14 +45,30 @@ pub(in crate::service::server) struct Callers {
     socket: Arc<PacketSocket>,
     config: Arc<ReceiverConfig>,
     open: HashMap<Addr, Caller>,
-    tasks: JoinSet<(Addr, Arc<AtomicUsize>, Conversation)>,
+    tasks: JoinSet<(Addr, Arc<Line>, Conversation)>,
     had: Conversation,
 }
 
 struct Caller {
-    frames: mpsc::Sender<(Vec<u8>, Packet)>,
+    /// None once there was no room for what came: what comes behind it is of no use.
+    frames: Option<mpsc::Sender<Waiting>>,
+    line: Arc<Line>,
+}
+
+/// What is known of the packets of a client that wait.
+struct Line {
+    shared: Arc<Shared>,
     /// How many bytes wait.
-    waiting: Arc<AtomicUsize>,
+    bytes: AtomicUsize,
+    /// Whether there was no room for what came.
+    overloaded: AtomicBool,
+}
+
+/// A packet that waits: as long as it does it is counted with what all sessions hold.
+struct Waiting {
+    bytes: Vec<u8>,
+    packet: Packet,
+    line: Arc<Line>,
 }
 
 impl Callers {
@@ -75,15 +94,19 @@ impl Callers {
         self.let_go();
         // Whoever opens a session where another was has begun anew.
         let begins = super::begins_session(bytes);
-        match (begins, self.open.get(from)) {
-            (false, None) => return false,
-            (false, Some(caller)) => caller.put(bytes, packet),
-            (true, _) if !from.is_named() => {
+        if !begins {
+            return self.open.get_mut(from).map(|caller| caller.put(bytes, packet)).is_some();
+        }
+        match self.open.get(from) {
+            _ if !from.is_named() => {
                 tracing::debug!("a session of a client without a name: it cannot be answered")
             }
-            (true, None) if self.open.len() >= MOST_CALLERS => self.refuse(from),
-            (true, _) => {
-                let caller = self.begin(peer());
+            None if self.open.len() >= MOST_CALLERS => {
+                self.refuse(from, Code::TOO_MANY, "there are too many sessions");
+            }
+            _ if !self.has_room() => self.refuse(from, Code::OVERLOADED, NO_ROOM),
+            _ => {
+                let mut caller = self.begin(peer());
                 caller.put(bytes, packet);
                 self.open.insert(from.clone(), caller);
             }
@@ -103,31 +126,34 @@ impl Callers {
 
     fn begin(&mut self, peer: Peer) -> Caller {
         let (frames, coming) = mpsc::channel(WAITING);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let (shared, socket, config) = (self.shared.clone(), self.socket.clone(), self.config.clone());
-        let counter = waiting.clone();
+        let (bytes, overloaded) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let line = Arc::new(Line { shared: self.shared.clone(), bytes, overloaded });
+        let (socket, config, theirs) = (self.socket.clone(), self.config.clone(), line.clone());
         self.tasks.spawn(async move {
-            let had = converse(&shared, &socket, config, &peer, coming, &counter).await;
-            (peer.addr, counter, had)
+            let had = converse(&theirs, &socket, config, &peer, coming).await;
+            (peer.addr, theirs, had)
         });
-        Caller { frames, waiting }
+        Caller { frames: Some(frames), line }
     }
 
     /// Forgets those that have ended.
     fn let_go(&mut self) {
         while let Some(ended) = self.tasks.try_join_next() {
-            let Ok((from, counter, had)) = ended else { continue };
+            let Ok((from, line, had)) = ended else { continue };
             self.had.messages += had.messages;
-            if self.open.get(&from).is_some_and(|caller| Arc::ptr_eq(&caller.waiting, &counter)) {
+            if self.open.get(&from).is_some_and(|caller| Arc::ptr_eq(&caller.line, &line)) {
                 self.open.remove(&from);
             }
         }
     }
 
-    fn refuse(&self, from: &Addr) {
+    fn has_room(&self) -> bool {
+        self.shared.setting.assured.as_ref().is_some_and(Assured::has_room)
+    }
+
+    fn refuse(&self, from: &Addr, code: Code, reason: &str) {
         let mut words = Vec::new();
-        let reason = "there are too many sessions".into();
-        ServerFrame::Error { code: Code::TOO_MANY, again: Again::After(AGAIN_AFTER), reason }.encode(&mut words);
+        ServerFrame::Error { code, again: Again::After(AGAIN_AFTER), reason: reason.into() }.encode(&mut words);
         // It was refused, whether it can be told or not.
         let _ = self.socket.try_send_to(&words, from, None);
     }
@@ -135,30 +161,58 @@ impl Callers {
 
 impl Caller {
     /// Puts a packet behind the others. What is more than a client is granted is dropped, and its session ends with the gap.
-    fn put(&self, bytes: &[u8], packet: Packet) {
+    /// Where all together hold too much, the session ends in order, to come again later, once it has taken what waits.
+    fn put(&mut self, bytes: &[u8], packet: Packet) {
+        let Some(frames) = &self.frames else { return };
+        let Some(assured) = &self.line.shared.setting.assured else { return };
+        let waits = self.line.bytes.load(Ordering::Relaxed);
         let most = usize::try_from(WINDOW_BYTES).unwrap_or(usize::MAX);
-        // Counted before, so that whoever takes it counts it off after.
-        let waits = self.waiting.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
-        if waits > most.max(bytes.len()) || self.frames.try_send((bytes.to_vec(), packet)).is_err() {
-            self.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+        if waits > 0 && !assured.has_room() {
+            self.line.overloaded.store(true, Ordering::Release);
+            self.frames = None;
+        } else if waits == 0 || waits + bytes.len() <= most {
+            let _ = frames.try_send(Waiting::new(bytes, packet, &self.line));
+        }
+    }
+}
+
+impl Waiting {
+    fn new(bytes: &[u8], packet: Packet, line: &Arc<Line>) -> Self {
+        let waiting = Self { bytes: bytes.to_vec(), packet, line: line.clone() };
+        line.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        if let Some(assured) = &line.shared.setting.assured {
+            assured.held.fetch_add(waiting.cost(), Ordering::Relaxed);
+        }
+        waiting
+    }
+
+    fn cost(&self) -> u64 {
+        (self.bytes.len() + PACKET_COST) as u64
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.line.bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        if let Some(assured) = &self.line.shared.setting.assured {
+            assured.held.fetch_sub(self.cost(), Ordering::Relaxed);
         }
     }
 }
 
 async fn converse(
-    shared: &Shared,
+    line: &Line,
     socket: &PacketSocket,
     config: Arc<ReceiverConfig>,
     peer: &Peer,
-    coming: mpsc::Receiver<(Vec<u8>, Packet)>,
-    waiting: &AtomicUsize,
+    coming: mpsc::Receiver<Waiting>,
 ) -> Conversation {
-    let setting = &shared.setting;
+    let setting = &line.shared.setting;
     let Some(assured) = &setting.assured else { return Conversation::default() };
     let mut session = Session::new(setting, assured, &*assured.packets, config.clone(), peer);
     let retry = Alarm::default();
     let output = Outgoing::default();
-    let mut packets = Packets { socket, to: &peer.addr, config, coming, waiting, output, again: None, retry };
+    let mut packets = Packets { socket, to: &peer.addr, config, coming, line, output, again: None, retry };
     drive(&setting.terms, peer, &mut session, &mut packets).await;
     drop(packets);
     let had = session.finish().await;
@@ -171,8 +225,8 @@ struct Packets<'a> {
     socket: &'a PacketSocket,
     to: &'a Addr,
     config: Arc<ReceiverConfig>,
-    coming: mpsc::Receiver<(Vec<u8>, Packet)>,
-    waiting: &'a AtomicUsize,
+    coming: mpsc::Receiver<Waiting>,
+    line: &'a Line,
     output: Outgoing,
     /// When it is tried again to send.
     again: Option<Instant>,
@@ -183,11 +237,9 @@ impl Carrier for Packets<'_> {
     fn poll_input(&mut self, cx: &mut Context<'_>, session: &mut Session<'_>) -> io::Result<bool> {
         match self.coming.poll_recv(cx) {
             Poll::Pending => return Ok(false),
+            Poll::Ready(None) if self.line.overloaded.load(Ordering::Acquire) => session.overloaded(),
             Poll::Ready(None) => session.ended(),
-            Poll::Ready(Some((bytes, packet))) => {
-                self.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
-                take_packet(&bytes, packet, self.config.max_body, session);
-            }
+            Poll::Ready(Some(waiting)) => take_packet(&waiting.bytes, waiting.packet, self.config.max_body, session),
         }
         Ok(true)
     }
@@ -213,5 +265,70 @@ impl Carrier for Packets<'_> {
 
     fn waiting(&self) -> usize {
         self.output.waiting()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Notify;
+
+    use super::super::MOST_HELD;
+    use super::*;
+    use crate::net::{Socket, Type, UnixName};
+    use crate::service::server::Counts;
+    use crate::service::server::ServerConfig;
+    use crate::service::server::door::Door;
+    use crate::service::server::setting::Setting;
+    use crate::service::store::MemoryStore;
+    use crate::service::{Stop, handler::Reply};
+
+    #[tokio::test]
+    async fn what_waits_counts_and_ends_its_session_where_there_is_no_room() {
+        let (config, store) = (ServerConfig::default(), Arc::new(MemoryStore::new()));
+        let assured = Some(Assured::new(store.clone(), store, &config));
+        let (_stopper, stopped) = Stop::new();
+        let shared = Arc::new(Shared {
+            setting: Setting { assured, ..Setting::new(Arc::new(Reply("".into())), &config, stopped) },
+            connections: None,
+            conversations: config.conversations,
+            door: Door::new(&config),
+            served: Counts::default(),
+            over: Notify::new(),
+        });
+        let held = &shared.setting.assured.as_ref().expect("sessions").held;
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("client");
+        let client = tokio::net::UnixDatagram::bind(&path).expect("a client");
+        let from: Addr = Addr::Unix(UnixName::Path(path));
+        let socket = Arc::new(PacketSocket::from(Socket::pair(Type::DGRAM).expect("sockets").0));
+        let mut callers = Callers::new(&shared, &socket, 64 * 1024).expect("sessions");
+        let take = |callers: &mut Callers, said: &str| {
+            let peer = Peer { addr: from.clone(), local: None, credentials: None };
+            let packet = Packet { length: said.len(), sent: said.len() };
+            assert!(callers.take(|| peer, &from, said.as_bytes(), packet));
+        };
+        let hear = async || {
+            let mut buffer = [0; 1000];
+            let length = client.recv(&mut buffer).await.expect("an answer");
+            String::from_utf8_lossy(&buffer[..length]).into_owned()
+        };
+        let open = "WILCO/1 OPEN sid=0123456789abcdef first=1 next=2\n";
+        let message = "M 1 5\nhello\n";
+        take(&mut callers, open);
+        assert_eq!(held.load(Ordering::Relaxed), (open.len() + PACKET_COST) as u64);
+        take(&mut callers, message);
+        held.fetch_add(MOST_HELD, Ordering::Relaxed);
+        for _ in 0..2 {
+            take(&mut callers, &message.replace('1', "2"));
+        }
+        assert!(hear().await.starts_with("WILCO/1 OK "));
+        // What had come before is taken.
+        assert_eq!(hear().await, "A 1\n");
+        let full = format!("E 503 1000 {NO_ROOM}\n");
+        assert_eq!(hear().await, full);
+        take(&mut callers, open);
+        assert_eq!(hear().await, full);
+        assert_eq!(callers.end().await.messages, 1);
+        assert_eq!(held.load(Ordering::Relaxed), MOST_HELD);
     }
 }

@@ -34,6 +34,9 @@ pub(super) use udp::Udp;
 /// have given any to the store; and those end, to come again later, whose message is not whole.
 const MOST_HELD: u64 = 256 * 1024 * 1024;
 
+/// Why a session ends for which there is no room in memory.
+const NO_ROOM: &str = "there is no room in memory for more messages";
+
 /// The shortest time that a client may be told to be silent at the most: it is told in seconds.
 const LEAST_IDLE: Duration = Duration::from_secs(1);
 

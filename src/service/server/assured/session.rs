@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::in_hand::{Appender, InHand, Next};
 use super::registry::Place;
-use super::{Assured, principal};
+use super::{Assured, NO_ROOM, principal};
 use crate::service::server::setting::Setting;
 use crate::service::store::{Opened, Opening, Owner, Source, Store, StoreError};
 use crate::service::workspace::SMALL_TAIL;
@@ -136,8 +136,8 @@ impl<'a> Session<'a> {
 
     /// Ends the session for now, where the memory is full: if all waited with a part of a message, none would ever be whole.
     pub(super) fn overloaded(&mut self) {
-        let reason = "there is no room in memory for more messages".to_owned();
-        self.handle(Input::Opened(Err(Denied { code: Code::OVERLOADED, again: Again::After(AGAIN_AFTER), reason })));
+        let (code, again) = (Code::OVERLOADED, Again::After(AGAIN_AFTER));
+        self.handle(Input::Opened(Err(Denied { code, again, reason: NO_ROOM.to_owned() })));
     }
 
     /// Whether it has been told that the server is to stop.
@@ -255,9 +255,9 @@ impl<'a> Session<'a> {
 
     /// Asks the store for the session.
     fn ask(&mut self, open: Open<'static>) {
-        let Open { session, first, token, name, .. } = open;
+        let Open { session, first, replies, token, name, .. } = open;
         let source = Arc::new(Source { peer: self.peer.clone(), name: name.map(std::borrow::Cow::into_owned) });
-        let opening = Opening { session, first, principal: principal(self.peer, token.as_deref()), source };
+        let opening = Opening { session, first, principal: principal(self.peer, token.as_deref()), replies, source };
         let answer = self.store.open(opening.clone());
         self.opening = Some((opening, answer));
     }

@@ -161,7 +161,13 @@ impl<'a> Udp<'a> {
                     let principal = principal(&peer, open.token.as_deref());
                     let name = open.name.map(std::borrow::Cow::into_owned);
                     let source = Arc::new(Source { peer, name });
-                    let asked = store::Opening { session: open.session, first: open.first, principal, source };
+                    let asked = store::Opening {
+                        session: open.session,
+                        first: open.first,
+                        principal,
+                        replies: open.replies,
+                        source,
+                    };
                     let store = self.assured.packets.clone();
                     self.asked.spawn(async move {
                         let answer = store.open(asked.clone()).await;
