@@ -93,7 +93,8 @@ async fn converse(
     shown: &mut Shown,
 ) -> anyhow::Result<Exit> {
     let mut signalled = None;
-    let mut answered = delivery.settled();
+    let is_spooled = delivery.counts().spool.is_some();
+    let mut answered = delivery.next_number() - 1;
     loop {
         let news = tokio::select! {
             news = delivery.step(input) => news,
@@ -127,11 +128,16 @@ async fn converse(
             _ => {}
         }
         if let Some(prompt) = &input.prompt {
-            for _ in answered..delivery.settled() {
+            // Where nobody answers now, what is in the spool is as good as sent.
+            let through = match is_spooled && !delivery.is_open() {
+                true => delivery.next_number() - 1,
+                false => delivery.settled(),
+            };
+            for _ in answered..through {
                 // The prompt may have ended meanwhile.
                 let _ = prompt.answered.send(());
             }
-            answered = delivery.settled();
+            answered = answered.max(through);
         }
     }
     if let Some(error) = input.trouble.take() {

@@ -151,7 +151,7 @@ impl Shown {
                 self.progress.leave();
                 tracing::warn!("{reason}: the input waits until messages are acknowledged");
             }
-            News::Done => {}
+            News::Accepted(_) | News::Done => {}
         }
     }
 
@@ -214,7 +214,7 @@ impl Shown {
                 .with("again_ms", milliseconds(*after))
                 .with("code", code.0)),
             News::Full(reason) => add(Object::event("full").with("reason", reason.as_str())),
-            News::Done => {}
+            News::Accepted(_) | News::Done => {}
         }
     }
 }

@@ -62,6 +62,7 @@ impl Delivery {
         let Poll::Ready(done) = self.keeping.poll(cx) else { return Ok(false) };
         match done? {
             Done::Accepted(run) => {
+                self.telling.tell(News::Accepted(run.next() - 1));
                 // What the sender has no room for it only has to know of: it is read back when there is.
                 let is_wanted = self.sender.wants() == Some(run.first);
                 self.tell(if is_wanted { Input::Accepted(run) } else { Input::Assigned(run.next()) });
