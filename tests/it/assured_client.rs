@@ -361,6 +361,19 @@ fn client_of(spool: &str, address: &str) -> Finished {
 }
 
 #[test]
+fn what_waiting_does_not_cure_ends_it_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (spool, missing) = (path(directory.path(), "box"), path(directory.path(), "missing"));
+    let done = client(&["--spool", &format!("{missing}/box"), "unix:@wilco-assured-nobody", "-m", "x"]);
+    expect_error(&done, 2, &["no such file or directory", &format!("mkdir -p {missing}")]);
+    // As root nothing would be denied; the kernel knows no exception for a broadcast address.
+    let done = client(&["--spool", &spool, "udp:255.255.255.255:9", "-m", "x"]);
+    expect_error(&done, 3, &["permission denied", "broadcast"]);
+    let done = client(&["--assured", "udp:255.255.255.255:9", "udp:127.0.0.1:9", "-m", "x", "--timeout", "300ms"]);
+    assert!(!done.stderr.contains("permission denied"), "{}", done.report());
+}
+
+#[test]
 fn every_kind_of_socket_has_assured_delivery() {
     let directory = tempfile::tempdir().expect("a directory");
     let (lines, expected) = numbers(300);

@@ -5,7 +5,7 @@
 use super::keeping::{Answer, Done};
 use super::link::{Came, Link};
 use super::machine::Heard;
-use super::{Delivery, Flow, News, Told};
+use super::{Delivery, Flow, News, Told, places};
 use crate::net::{Addr, Connection, ErrorKind, Socket};
 use crate::service::{Error, Result, Source};
 use crate::wire::assured::sender::Input;
@@ -88,8 +88,12 @@ impl Delivery {
                 self.link = Some(Link::new(connection, self.sender.speech(), self.max_reply));
                 self.tell(Input::Connected);
             }
-            // A mistake does not get better.
-            Err(error) if error.kind() == ErrorKind::Usage && !self.reached.connected => return Err(error.into()),
+            // A mistake does not get better, and a permission is not given by waiting.
+            Err(error)
+                if !self.reached.connected && (error.kind() == ErrorKind::Usage || places::is_denied(&error)) =>
+            {
+                return Err(error.into());
+            }
             Err(error) => {
                 let reason = error.to_string();
                 self.unreached = Some(error);
