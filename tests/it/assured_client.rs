@@ -374,6 +374,24 @@ fn what_waiting_does_not_cure_ends_it_at_once() {
 }
 
 #[test]
+fn a_client_may_have_a_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = path(directory.path(), "store");
+    let server = Launch::server(["--store", &store, "tcp:127.0.0.1:0"]).start();
+    let address = server.listening();
+    expect_success(&client(&["--assured", "--name", "till 7", &address, "-m", "one"]));
+    let named = Launch::client(["--assured", &address, "-m", "two"]).env("WILCO_NAME", "till 8").no_input();
+    expect_success(&named.start().wait());
+    server.signal(Signal::SIGTERM);
+    server.wait();
+    let database = rusqlite::Connection::open(&store).expect("a database");
+    let mut select = database.prepare("select name from received order by id").expect("messages");
+    let names: Vec<String> =
+        select.query_map([], |row| row.get(0)).expect("rows").map(|row| row.expect("a row")).collect();
+    assert_eq!(names, ["till 7", "till 8"]);
+}
+
+#[test]
 fn every_kind_of_socket_has_assured_delivery() {
     let directory = tempfile::tempdir().expect("a directory");
     let (lines, expected) = numbers(300);

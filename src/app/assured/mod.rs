@@ -34,7 +34,7 @@ pub(super) fn run(args: &ClientArgs, servers: Vec<Endpoint>, connector: Connecto
         .into());
     }
     let patience = Some(args.timeout.unwrap_or(PATIENCE)).filter(|patience| !patience.is_zero());
-    let config = DeliveryConfig { connector, patience, ..DeliveryConfig::default() };
+    let config = DeliveryConfig { connector, patience, name: args.name.clone(), ..DeliveryConfig::default() };
     block_on(async {
         let mut signals = Signals::catch()?;
         let mut delivery = open(&servers, &config, args.spool.as_deref(), None).await?;
