@@ -173,10 +173,10 @@ impl Shown {
     fn warn(&mut self, reason: &str, after: Duration, doing: &str) {
         let after = seconds(after);
         if self.trouble == reason {
-            tracing::info!("{reason}: {doing} in {after}");
+            tracing::info!("{doing} in {after}: {reason}");
         } else {
             self.progress.leave();
-            tracing::warn!("{reason}: {doing} in {after}");
+            tracing::warn!("{doing} in {after}: {reason}");
             self.trouble = reason.to_owned();
         }
         self.progress.show_now(format!("{doing} in {after}: {reason}"));
