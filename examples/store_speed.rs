@@ -150,7 +150,7 @@ async fn concurrent(subject: Arc<dyn Subject>, owners: Vec<(SessionId, Owner)>, 
 }
 
 async fn open(store: &SqliteStore, number: u128) -> (SessionId, Owner) {
-    let opening = Opening { session: session(number), first: 1, principal: None, source: source() };
+    let opening = Opening { session: session(number), first: 1, principal: None, replies: false, source: source() };
     (session(number), Store::open(store, opening).await.unwrap().owner)
 }
 
@@ -209,7 +209,7 @@ async fn many_sessions(directory: &Path, count: u32) {
         let mut times = Vec::new();
         for session in sessions {
             let began = Instant::now();
-            let opening = Opening { session, first: 1, principal: None, source: source() };
+            let opening = Opening { session, first: 1, principal: None, replies: false, source: source() };
             Store::open(&store, opening).await.unwrap();
             times.push(began.elapsed());
         }

@@ -113,9 +113,12 @@ fn of_service(error: &service::Error) -> Exit {
         | service::Error::NotSpoken(_) => Exit::Refused,
         service::Error::LostSession(_) => Exit::Lost,
         service::Error::Ended(error) => of_service(error),
-        service::Error::Spool(SpoolError::InUse { .. } | SpoolError::Foreign { .. } | SpoolError::Newer { .. }) => {
-            Exit::Usage
-        }
+        service::Error::Spool(
+            SpoolError::InUse { .. }
+            | SpoolError::Foreign { .. }
+            | SpoolError::Newer { .. }
+            | SpoolError::NoParent { .. },
+        ) => Exit::Usage,
         service::Error::Spool(_) => Exit::Failed,
         service::Error::Unsendable { .. } | service::Error::Local(_) => Exit::Failed,
     }

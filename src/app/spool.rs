@@ -49,11 +49,15 @@ pub(super) fn run(args: SpoolArgs) -> anyhow::Result<Exit> {
 /// A failure of a spool as the user reads it: what is the mistake of who wrote the command is told as one.
 pub(super) fn failure(error: SpoolError) -> anyhow::Error {
     let is_mistake = match &error {
-        SpoolError::Foreign { .. } | SpoolError::Newer { .. } => true,
+        SpoolError::Foreign { .. } | SpoolError::Newer { .. } | SpoolError::NoParent { .. } => true,
         SpoolError::Io { error, .. } => error.kind() == io::ErrorKind::NotFound,
         _ => false,
     };
-    match (is_mistake, error.hint()) {
+    let hint = match &error {
+        SpoolError::Foreign { .. } => Some("name the DIR that client --spool was given".to_owned()),
+        error => error.hint(),
+    };
+    match (is_mistake, hint) {
         (true, Some(hint)) => Error::usage(error.to_string()).hinting(hint).into(),
         (true, None) => Error::usage(error.to_string()).into(),
         (false, Some(hint)) => anyhow::anyhow!("{error}; {hint}"),

@@ -3,6 +3,7 @@
 //! Apart from the plain client: here the server is one that speaks the bytes by itself (`fake.rs`), and at the end this project's own.
 
 mod fake;
+mod servers;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -361,35 +362,6 @@ fn every_kind_of_socket_has_assured_delivery() {
         server.signal(Signal::SIGTERM);
         server.wait();
         assert_eq!(in_store(&store), expected, "{scheme}");
-    }
-}
-
-#[test]
-fn a_message_that_is_too_long_for_a_packet_is_a_dead_letter_and_the_others_arrive() {
-    // The first is longer than the server's packets, the second than those that a system sends by default.
-    for (scheme, length) in
-        [("unix-seqpacket", 70_000), ("unix-dgram", 70_000), ("unix-seqpacket", 900_000), ("unix-dgram", 900_000)]
-    {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (store, spool) = (path(directory.path(), "store"), path(directory.path(), "box"));
-        let address = format!("{scheme}:{}", path(directory.path(), "socket"));
-        let server = Launch::server(["--store", &store, &address]).start();
-        server.listening();
-        let long = "x".repeat(length);
-        let done = fed(&["--spool", &spool, &address, "--timeout", "20s"], &format!("one\n{long}\nthree\n"));
-        expect_status(&done, 5);
-        for word in ["message 2 was refused", "(413)", "dead-letters"] {
-            assert!(done.stderr.contains(word), "{scheme} {length} {word}: {}", done.report());
-        }
-        let letters = std::fs::read_to_string(format!("{spool}/dead-letters")).expect("dead letters");
-        assert!(letters.contains(&long), "{scheme} {length}: {} bytes", letters.len());
-        server.signal(Signal::SIGTERM);
-        server.wait();
-        let database = rusqlite::Connection::open(&store).expect("a database");
-        let mut select = database.prepare("select cast(body as text) from messages order by id").expect("messages");
-        let stored: Vec<String> =
-            select.query_map([], |row| row.get(0)).expect("rows").map(|row| row.expect("a row")).collect();
-        assert_eq!(stored, ["one", "three"], "{scheme} {length}");
     }
 }
 

@@ -111,7 +111,7 @@ fn what_is_no_spool_is_left_alone() {
     assert!(!missing.exists());
     fs::write(directory.path().join("letter"), "Dear").expect("written");
     for options in [&[][..], &["--dead"], &["--repair"]] {
-        expect_error(&wilco_spool(directory.path(), options), 2, &["is no spool", "letter"]);
+        expect_error(&wilco_spool(directory.path(), options), 2, &["is no spool", "letter", "client --spool"]);
     }
     assert_eq!(fs::read_dir(directory.path()).expect("read").count(), 1);
     fs::remove_file(directory.path().join("letter")).expect("removed");

@@ -57,7 +57,8 @@ pub(in crate::app) struct ClientArgs {
     pub(in crate::app) timeout: Option<Duration>,
     /// Assured delivery, by a server that speaks its protocol: each message is applied exactly once and in order, over as many connections as it
     /// takes. It connects again by itself, to the next address where one fails (servers that store have to have one store
-    /// between them: another does not know the session). On standard output are replies only, of which UDP has none. Status
+    /// between them: another does not know the session). On standard output are replies only. Over UDP there are none,
+    /// and a message has at most 1200 bytes with its header. Status
     /// 6 if the server has not what was sent to it
     #[arg(long, conflicts_with_all = ["raw", "no_ack"], help_heading = "Assured delivery")]
     pub(in crate::app) assured: bool,
@@ -73,6 +74,9 @@ pub(in crate::app) struct ClientArgs {
     /// show, it was displayed. A server of less is told nothing, and the status is 5 [default: any]
     #[arg(long, value_name = "WHAT", value_parser = value::level(), help_heading = "Assured delivery")]
     pub(in crate::app) require: Option<Level>,
+    /// What this client calls itself to the server of an assured delivery, which keeps it for its user: `wilco messages` shows it [default: nothing]
+    #[arg(long, value_name = "NAME", value_parser = value::name, env = "WILCO_NAME", help_heading = "Assured delivery")]
+    pub(in crate::app) name: Option<String>,
     /// How long connecting may take, look-ups and all addresses together
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WILCO_CONNECT_TIMEOUT", value_parser = value::time)]
     pub(in crate::app) connect_timeout: Duration,

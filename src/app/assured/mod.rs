@@ -52,11 +52,11 @@ pub(super) fn run(args: &ClientArgs, servers: Vec<Endpoint>, connector: Connecto
         .hinting("--timeout says how long to go on; --timeout 0 is for ever")
         .into());
     }
-    let config = config(connector, args.timeout, args.require);
+    let config = DeliveryConfig { name: args.name.clone(), ..config(connector, args.timeout, args.require) };
     block_on(async {
         let mut signals = Signals::catch()?;
         let (mut delivery, _) = open(&servers, &config, args.spool.as_deref(), None).await?;
-        let mut typed = Typed { input: Input::open(args)?, answered: delivery.settled() };
+        let mut typed = Typed { input: Input::open(args)?, answered: delivery.next_number() - 1 };
         let mut shown = Shown::open(&args.common, &args.output, args.framing, io::stdin().is_terminal())?;
         let mut policy = args.lost_session;
         let mut skipped = 0;
@@ -71,7 +71,7 @@ pub(super) fn run(args: &ClientArgs, servers: Vec<Endpoint>, connector: Connecto
                     if skipped > 0 {
                         shown.say(&format!("{} put with the dead letters", messages_were(skipped)));
                     }
-                    typed.answered = delivery.settled();
+                    typed.answered = delivery.next_number() - 1;
                 }
                 (ended, _) => {
                     return match finish(ended, &mut delivery, &mut shown).await? {
@@ -206,11 +206,16 @@ impl Feed for Typed {
 
     fn follow(&mut self, delivery: &Delivery) {
         if let Some(prompt) = &self.input.prompt {
-            for _ in self.answered..delivery.settled() {
+            // Where nobody answers now, what is in the spool is as good as sent.
+            let through = match delivery.counts().spool.is_some() && !delivery.is_open() {
+                true => delivery.next_number() - 1,
+                false => delivery.settled(),
+            };
+            for _ in self.answered..through {
                 // The prompt may have ended meanwhile.
                 let _ = prompt.answered.send(());
             }
-            self.answered = delivery.settled();
+            self.answered = self.answered.max(through);
         }
     }
 

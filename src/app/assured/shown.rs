@@ -157,7 +157,7 @@ impl Shown {
                 self.progress.leave();
                 tracing::warn!("{reason}: the input waits until messages are acknowledged");
             }
-            News::Done => {}
+            News::Accepted(_) | News::Done => {}
         }
     }
 
@@ -179,10 +179,10 @@ impl Shown {
     fn warn(&mut self, reason: &str, after: Duration, doing: &str) {
         let after = seconds(after);
         if self.trouble == reason {
-            tracing::info!("{reason}: {doing} in {after}");
+            tracing::info!("{doing} in {after}: {reason}");
         } else {
             self.progress.leave();
-            tracing::warn!("{reason}: {doing} in {after}");
+            tracing::warn!("{doing} in {after}: {reason}");
             self.trouble = reason.to_owned();
         }
         self.progress.show_now(format!("{doing} in {after}: {reason}"));
@@ -220,7 +220,7 @@ impl Shown {
                 .with("again_ms", milliseconds(*after))
                 .with("code", code.0)),
             News::Full(reason) => add(Object::event("full").with("reason", reason.as_str())),
-            News::Done => {}
+            News::Accepted(_) | News::Done => {}
         }
     }
 }

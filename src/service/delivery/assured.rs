@@ -234,7 +234,7 @@ async fn deliver(mut delivery: Delivery, mut awaited: Awaited, ended: Arc<OnceLo
             Ok(News::Lost { reason, again }) => tracing::info!("{reason}: again in {again:?}"),
             Ok(News::PutOff { reason, after, .. }) => tracing::info!("not now: {reason}: again in {after:?}"),
             Ok(News::Full(reason)) => tracing::warn!("{reason}"),
-            Ok(News::Connected { .. }) => {}
+            Ok(News::Connected { .. } | News::Accepted(_)) => {}
             Ok(News::Done) => return,
             Err(error) => {
                 // Before those who wait learn that there is no answer.

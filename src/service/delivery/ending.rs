@@ -128,7 +128,7 @@ impl fmt::Display for GaveUp {
                 }
             }
             (None, trouble) => {
-                write!(f, "{counts}: nothing was for {patience:?}")?;
+                write!(f, "{counts}: given up after {patience:?} without an acknowledgement")?;
                 trouble.as_ref().map_or(Ok(()), |trouble| write!(f, " ({trouble})"))
             }
         }

@@ -5,7 +5,7 @@
 use super::keeping::{Answer, Done};
 use super::link::{Came, Link};
 use super::machine::Heard;
-use super::{Delivery, Flow, News, Told};
+use super::{Delivery, Flow, News, Told, places};
 use crate::net::{Addr, Connection, ErrorKind, Socket};
 use crate::service::{Error, Result, Source};
 use crate::wire::assured::sender::Input;
@@ -62,6 +62,7 @@ impl Delivery {
         let Poll::Ready(done) = self.keeping.poll(cx) else { return Ok(false) };
         match done? {
             Done::Accepted(run) => {
+                self.telling.tell(News::Accepted(run.next() - 1));
                 // What the sender has no room for it only has to know of: it is read back when there is.
                 let is_wanted = self.sender.wants() == Some(run.first);
                 self.tell(if is_wanted { Input::Accepted(run) } else { Input::Assigned(run.next()) });
@@ -87,8 +88,12 @@ impl Delivery {
                 self.link = Some(Link::new(connection, self.sender.speech(), self.max_reply));
                 self.tell(Input::Connected);
             }
-            // A mistake does not get better.
-            Err(error) if error.kind() == ErrorKind::Usage && !self.reached.connected => return Err(error.into()),
+            // A mistake does not get better, and a permission is not given by waiting.
+            Err(error)
+                if !self.reached.connected && (error.kind() == ErrorKind::Usage || places::is_denied(&error)) =>
+            {
+                return Err(error.into());
+            }
             Err(error) => {
                 let reason = error.to_string();
                 self.unreached = Some(error);

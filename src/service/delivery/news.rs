@@ -26,6 +26,8 @@ pub enum News {
         /// What its acknowledgements stand for.
         level: Level,
     },
+    /// Messages are in the spool, up to this number: they outlive the program. Without a spool it is not told.
+    Accepted(u64),
     /// Messages are final: acknowledged, but for those that were told to be refused before.
     Acknowledged {
         /// The number of the first.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use socket2::Type;
 
 use super::machine::Speech;
@@ -90,6 +91,11 @@ impl Places {
     }
 }
 
+/// Whether the system does not permit it to connect there.
+pub(super) fn is_denied(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM))
+}
+
 /// Tries each endpoint once, from one on.
 async fn first_that_answers(connector: Connector, endpoints: Vec<Endpoint>, start: usize) -> Attempt {
     let count = endpoints.len();
@@ -101,7 +107,10 @@ async fn first_that_answers(connector: Connector, endpoints: Vec<Endpoint>, star
                 if count > 1 {
                     tracing::info!("{error}");
                 }
-                first.get_or_insert(error);
+                // One that may come to be there is worth waiting for.
+                if first.as_ref().is_none_or(|first| is_denied(first) && !is_denied(&error)) {
+                    first = Some(error);
+                }
             }
         }
     }

@@ -294,10 +294,13 @@ async fn it_comes_back_to_where_it_was_and_goes_elsewhere_when_it_is_told_to() {
 async fn it_is_given_up_when_nothing_is_acknowledged_for_long_and_says_how_far_it_came() {
     for (manners, ends) in [
         (vec![Manner::Refuse; 99], "connect fake: nobody is there; nothing was sent"),
-        (vec![Manner::Silent; 99], "none of 6 messages was acknowledged: nothing was for 60s"),
+        (
+            vec![Manner::Silent; 99],
+            "none of 6 messages was acknowledged: given up after 60s without an acknowledgement",
+        ),
         (
             [vec![Manner::Cut { read: usize::MAX, written: 100 }], vec![Manner::Refuse; 99]].concat(),
-            "3 of 6 messages were acknowledged, up to number 3; 3 may or may not have arrived: nothing was for 60s",
+            "3 of 6 messages were acknowledged, up to number 3; 3 may or may not have arrived: given up after 60s without an acknowledgement",
         ),
     ] {
         let fake = fake(&manners);

@@ -37,6 +37,9 @@ impl Directory {
         match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => sync_directory(&parent(path))?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(SpoolError::NoParent { directory: path.to_owned(), parent: parent(path) });
+            }
             Err(error) => return Err(SpoolError::of("make the directory", path, error)),
         }
         // What is not a spool gets no lock, either: nothing in it is touched.

@@ -33,6 +33,14 @@ pub enum SpoolError {
         /// The process, if it is known.
         pid: Option<u32>,
     },
+    /// There is no directory in which that of the spool could be made.
+    #[error("make the directory {}: {}", .directory.display(), Errno::ENOENT.desc().to_lowercase())]
+    NoParent {
+        /// The spool.
+        directory: PathBuf,
+        /// What is not there.
+        parent: PathBuf,
+    },
     /// The directory holds something else. Nothing in it was touched.
     #[error("{} is no spool: {what}", .directory.display())]
     Foreign {
@@ -112,6 +120,7 @@ impl SpoolError {
                 Some("wilco spool DIR --repair keeps what can be read, and says what is lost".to_owned())
             }
             Self::Foreign { .. } => Some("name a directory that is empty or not there yet".to_owned()),
+            Self::NoParent { parent, .. } => Some(format!("mkdir -p {}", parent.display())),
             Self::InUse { .. } => Some("a spool has one client at a time".to_owned()),
             Self::Full { .. } | Self::NoRoom { .. } => {
                 Some("nothing that was accepted is lost: it becomes smaller as the server acknowledges".to_owned())

@@ -213,7 +213,7 @@ fn what_is_not_ours_is_not_touched() {
     }
     let directory = temporary();
     let error = Spool::open(directory.path().join("a/b"), small()).expect_err("no parent").to_string();
-    assert!(error.starts_with("make the directory"), "{error}");
+    assert!(error.starts_with("make the directory") && error.contains("no such file"), "{error}");
     fs::write(directory.path().join("file"), "").expect("written");
     assert!(matches!(Spool::open(directory.path().join("file"), small()), Err(SpoolError::Foreign { .. })));
 }

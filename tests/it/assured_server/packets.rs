@@ -124,8 +124,13 @@ fn sequenced_packets_carry_a_frame_each() {
     let broken = Sequenced::connect(&path);
     broken.put(&format!("WILCO/1 OPEN sid={SID} first=4 next=4\n"));
     assert!(broken.hear().starts_with("WILCO/1 OK acked=3 "));
-    broken.put("M 4 3\nab");
+    broken.put("M 4 2\nabc");
     assert!(broken.hear().starts_with("E 400 never "));
+    let short = Sequenced::connect(&path);
+    short.put("WILCO/1 OPEN sid=fedcba9876543210 first=1 next=1\n");
+    assert!(short.hear().starts_with("WILCO/1 OK acked=0 "));
+    short.put("M 1 3\nab");
+    assert!(short.hear().starts_with("N 1 413 "));
     assert_eq!(bodies(&directory, SID), ["hello", "a\nb\nc\n", "typed"]);
     assert_eq!(stored(directory.path()).len(), 4);
     let client = Sequenced::connect(&path);

@@ -114,8 +114,7 @@ impl DatagramSender {
 
     /// Rule C3.
     fn forked(&mut self, number: u64) {
-        let reason =
-            format!("message {number} is not the one that the server has: the session was copied, or set back");
+        let reason = format!("message {number} is not the one that the server has");
         self.stop(StopReason::Lost(Code::CLIENT_BEHIND, reason));
     }
 
