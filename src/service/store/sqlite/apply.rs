@@ -77,7 +77,7 @@ impl<'c> Transaction<'c> {
                 "INSERT INTO sessions (sid, principal, owner, acked, created, used, source) VALUES (?1, ?2, 1, 0, ?3, ?3, ?4)",
             )?,
             reopen: connection
-                .prepare("UPDATE sessions SET owner = ?2, principal = ?3, used = ?4, source = ?5 WHERE id = ?1")?,
+                .prepare("UPDATE sessions SET owner = ?2, used = ?3, source = ?4 WHERE id = ?1")?,
             advance: connection.prepare(
                 "UPDATE sessions SET acked = ?4, checksum = ?5, used = ?6, source = ?7 WHERE id = ?1 AND owner = ?2 AND acked = ?3",
             )?,
@@ -113,7 +113,7 @@ impl<'c> Transaction<'c> {
         }
         let source = self.sources.row(&opening.source)?;
         let owner = row.owner + 1;
-        self.reopen.execute(params![row.row, integer(owner), opening.principal, self.now, source])?;
+        self.reopen.execute(params![row.row, integer(owner), self.now, source])?;
         let refused = self.refused.query_map([row.row], refusal)?;
         let verdicts = refused.collect::<Result<Vec<_>>>()?;
         self.remember(&opening.session, row.row, !verdicts.is_empty());
