@@ -19,6 +19,9 @@ pub(super) const REMEMBERED: usize = 16_384;
 /// How often sessions that are kept long enough are looked for, while there are too many, in milliseconds.
 const PURGE_INTERVAL: i64 = 60_000;
 
+/// After how long without use those sessions go of which no message is final, where there are too many, in milliseconds: all that is lost is a name.
+const EMPTY_LIFETIME: i64 = 3_600_000;
+
 /// What a session's row has been found to be.
 #[derive(Clone, Copy, Debug)]
 struct Known {
@@ -263,7 +266,9 @@ impl<'c> Transaction<'c> {
         let oldest = self.now.saturating_sub(lifetime);
         self.connection
             .execute("DELETE FROM verdicts WHERE session IN (SELECT id FROM sessions WHERE used < ?1)", [oldest])?;
-        self.connection.execute("DELETE FROM sessions WHERE used < ?1", [oldest])?;
+        let empty = self.now.saturating_sub(EMPTY_LIFETIME);
+        self.connection
+            .execute("DELETE FROM sessions WHERE used < ?1 OR (acked = 0 AND used < ?2)", [oldest, empty])?;
         self.count = None;
         self.sessions.clear();
         Ok(self.counted()? < most)
