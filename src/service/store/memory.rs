@@ -139,7 +139,6 @@ impl State {
             if session.principal.is_some() && session.principal != opening.principal {
                 return Err(StoreError::Foreign);
             }
-            session.principal = opening.principal;
             session.owner += 1;
             return Ok(Opened { progress: session.progress.clone(), owner: Owner(session.owner) });
         }

@@ -19,6 +19,9 @@ pub(super) const REMEMBERED: usize = 16_384;
 /// How often sessions that are kept long enough are looked for, while there are too many, in milliseconds.
 const PURGE_INTERVAL: i64 = 60_000;
 
+/// After how long without use those sessions go of which no message is final, where there are too many, in milliseconds: all that is lost is a name.
+const EMPTY_LIFETIME: i64 = 3_600_000;
+
 /// What a session's row has been found to be.
 #[derive(Clone, Copy, Debug)]
 struct Known {
@@ -77,7 +80,7 @@ impl<'c> Transaction<'c> {
                 "INSERT INTO sessions (sid, principal, owner, acked, created, used, source) VALUES (?1, ?2, 1, 0, ?3, ?3, ?4)",
             )?,
             reopen: connection
-                .prepare("UPDATE sessions SET owner = ?2, principal = ?3, used = ?4, source = ?5 WHERE id = ?1")?,
+                .prepare("UPDATE sessions SET owner = ?2, used = ?3, source = ?4 WHERE id = ?1")?,
             advance: connection.prepare(
                 "UPDATE sessions SET acked = ?4, checksum = ?5, used = ?6, source = ?7 WHERE id = ?1 AND owner = ?2 AND acked = ?3",
             )?,
@@ -113,7 +116,7 @@ impl<'c> Transaction<'c> {
         }
         let source = self.sources.row(&opening.source)?;
         let owner = row.owner + 1;
-        self.reopen.execute(params![row.row, integer(owner), opening.principal, self.now, source])?;
+        self.reopen.execute(params![row.row, integer(owner), self.now, source])?;
         let refused = self.refused.query_map([row.row], refusal)?;
         let verdicts = refused.collect::<Result<Vec<_>>>()?;
         self.remember(&opening.session, row.row, !verdicts.is_empty());
@@ -263,7 +266,9 @@ impl<'c> Transaction<'c> {
         let oldest = self.now.saturating_sub(lifetime);
         self.connection
             .execute("DELETE FROM verdicts WHERE session IN (SELECT id FROM sessions WHERE used < ?1)", [oldest])?;
-        self.connection.execute("DELETE FROM sessions WHERE used < ?1", [oldest])?;
+        let empty = self.now.saturating_sub(EMPTY_LIFETIME);
+        self.connection
+            .execute("DELETE FROM sessions WHERE used < ?1 OR (acked = 0 AND used < ?2)", [oldest, empty])?;
         self.count = None;
         self.sessions.clear();
         Ok(self.counted()? < most)

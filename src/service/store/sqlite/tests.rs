@@ -218,6 +218,28 @@ async fn sessions_are_kept_for_their_time_and_no_more_of_them() {
 }
 
 #[tokio::test]
+async fn sessions_without_messages_make_room_for_others_after_an_hour() {
+    let fixture = InFile::new();
+    let now = Arc::new(AtomicU64::new(1_000_000));
+    let time = Arc::clone(&now);
+    let store = fixture.open(SqliteConfig {
+        max_sessions: 2,
+        clock: Clock::new(move || UNIX_EPOCH + Duration::from_secs(time.load(Ordering::Relaxed))),
+        ..SqliteConfig::default()
+    });
+    let open = |number: u32| Store::open(&*store, opening(&format!("{number:016}"), 1));
+    let owner = open(0).await.expect("there is room").owner;
+    store.append(append(&format!("{:016}", 0), owner, 1, &["one"])).await.expect("append");
+    open(1).await.expect("there is room");
+    now.fetch_add(3600, Ordering::Relaxed);
+    assert_eq!(open(2).await.map(drop), Err(StoreError::TooManySessions), "not yet");
+    now.fetch_add(61, Ordering::Relaxed);
+    assert!(open(2).await.is_ok(), "one had no messages");
+    assert_eq!(open(0).await.expect("one with a message").progress.acknowledged, 1);
+    assert_eq!(open(1).await.map(drop), Err(StoreError::TooManySessions));
+}
+
+#[tokio::test]
 async fn two_processes_may_have_it() {
     let fixture = InFile::new();
     let (here, there) = (fixture.open(SqliteConfig::default()), fixture.open(SqliteConfig::default()));
