@@ -407,8 +407,8 @@ fn a_server_with_a_store_is_killed_again_and_again_and_has_everything_once() {
 fn a_server_of_datagrams_is_killed_again_and_again_and_no_client_is_stuck() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, spool) = (path(directory.path(), "store"), path(directory.path(), "box"));
-    // Nobody else takes a port of this address meanwhile.
     let serve = |address: &str| Launch::server(["--store", &store, address]).start();
+    // Nobody else takes a port of this address meanwhile.
     let mut server = serve("udp:127.0.0.77:0");
     let address = server.listening();
     // Less than the minute after which a connection without progress is given up.
