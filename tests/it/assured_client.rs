@@ -395,31 +395,6 @@ fn a_server_with_a_store_is_killed_again_and_again_and_has_everything_once() {
     assert_eq!(in_store(&store), expected);
 }
 
-#[test]
-fn a_server_of_datagrams_is_killed_again_and_again_and_no_client_is_stuck() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (store, spool) = (path(directory.path(), "store"), path(directory.path(), "box"));
-    // Nobody else takes a port of this address meanwhile.
-    let serve = |address: &str| Launch::server(["--store", &store, address]).start();
-    let mut server = serve("udp:127.0.0.77:0");
-    let address = server.listening();
-    // Less than the minute after which a connection without progress is given up.
-    let mut client = Launch::client(["--spool", &spool, "-v", "--timeout", "15", &address]).start();
-    let (lines, expected) = numbers(30_000);
-    client.send(&lines);
-    for through in [2_000, 4_000, 6_000, 8_000, 10_000] {
-        wait_for_messages(&store, through);
-        server.signal(Signal::SIGKILL);
-        expect_signal(&server.wait(), Signal::SIGKILL);
-        server = serve(&address);
-        server.listening();
-    }
-    expect_success(&client.finish());
-    server.signal(Signal::SIGTERM);
-    server.wait();
-    assert_eq!(in_store(&store), expected);
-}
-
 /// Waits until a store has so many messages.
 fn wait_for_messages(store: &str, count: i64) {
     let database = rusqlite::Connection::open(store).expect("a database");
@@ -438,26 +413,4 @@ fn in_store(store: &str) -> Vec<String> {
     let rows: Vec<_> = rows.map(|row| row.expect("a row")).collect();
     assert!(rows.iter().zip(1..).all(|((number, _), place)| *number == place), "not each number once and in order");
     rows.into_iter().map(|(_, body)| body).collect()
-}
-
-#[test]
-fn a_server_that_keeps_no_messages_may_be_refused() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let addresses = ["127.0.0.1:0", "udp:127.0.0.1:0"];
-    for address in addresses {
-        let shows = Launch::server(["-k", address]).start();
-        let at = shows.listening();
-        for (required, status) in [("store", 5), ("run", 5), ("show", 0)] {
-            let done = client(&["--assured", "--require", required, &at, "-m", required]);
-            match status {
-                0 => expect_success(&done),
-                _ => expect_error(&done, status, &["406", "the server"]),
-            }
-        }
-        shows.wait_for_stdout("show");
-        assert_eq!(shows.screen(), "show\n");
-        let store = path(directory.path(), "store.db");
-        let keeps = Launch::server(["-k", address, "--store", &store]).start();
-        expect_success(&client(&["--assured", "--require", "store", &keeps.listening(), "-m", "kept"]));
-    }
 }

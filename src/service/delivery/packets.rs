@@ -76,7 +76,7 @@ impl OverPackets {
     }
 
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some((length, number)) = self.packets.front().copied() else { return Poll::Pending };
+        let Some(&(length, number)) = self.packets.front() else { return Poll::Pending };
         let packet = &self.output[self.sent..self.sent + length];
         let header = match (self.speech, number) {
             (Speech::Frames, Some(_)) => memchr(b'\n', packet).map_or(length, |end| end + 1),
@@ -95,13 +95,7 @@ impl OverPackets {
                 return Poll::Ready(());
             }
         }
-        self.packets.pop_front();
-        self.sent += length;
-        if self.packets.is_empty() {
-            self.output.clear();
-            self.output.shrink_to(MAX_PACKET);
-            self.sent = 0;
-        }
+        self.was_sent();
         Poll::Ready(())
     }
 
@@ -149,8 +143,23 @@ impl OverPackets {
         }
     }
 
+    /// The first packet has gone.
+    fn was_sent(&mut self) {
+        self.sent += self.packets.pop_front().map_or(0, |(length, _)| length);
+        if self.packets.is_empty() {
+            self.output.clear();
+            self.output.shrink_to(MAX_PACKET);
+            self.sent = 0;
+        }
+    }
+
     fn failed(&mut self, error: &std::io::Error, number: Option<u64>) {
-        match (error.raw_os_error().map(Errno::from_raw), number) {
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        if self.speech == Speech::Datagrams && errno == Some(Errno::ENOBUFS) {
+            // As good as lost on the way: it is sent again in its time.
+            return self.was_sent();
+        }
+        match (errno, number) {
             (Some(Errno::EMSGSIZE), Some(number)) => self.unsendable = Some(number),
             // Nothing else tells that the peer of a datagram socket has gone.
             _ if !self.has_end() => self.ended = Some(plain(error)),

@@ -10,7 +10,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::Pipeline;
-use crate::harness::{Finished, Launch, Program, expect_error, expect_signal, expect_success};
+use crate::harness::{Finished, Launch, Program, expect_error, expect_signal, expect_status, expect_success};
 
 /// The server of a pipeline.
 fn listen(pipeline: &Pipeline) -> Program {
@@ -107,7 +107,7 @@ fn a_copy_of_a_spool_is_noticed_whether_it_is_behind_or_ahead() {
     assert_eq!(stored(&pipeline), (["a", "b", "c", "d"].map(ToOwned::to_owned).to_vec(), 1));
     // Both go on where that is said: what waits is sent in a session of its own, or kept.
     expect_success(&client(&pipeline, &ahead, &["--lost-session", "resend"]).start().wait());
-    expect_success(&client(&pipeline, &behind, &["--lost-session", "skip"]).start().wait());
+    expect_status(&client(&pipeline, &behind, &["--lost-session", "skip"]).start().wait(), 5);
     expect_success(&send(&pipeline, &behind, &["w"]));
     assert!(letters(&behind).contains("\"x\""), "{}", letters(&behind));
     // The one that was not copied has noticed nothing.
@@ -166,7 +166,9 @@ fn a_store_that_was_set_back_is_noticed() {
         expect_error(&done, 6, &["412", "the server has lost what it had acknowledged", "1 waits in the spool"]);
         // It is the same until somebody decides.
         expect_error(&client(&pipeline, &spool, &[]).start().wait(), 6, &["412"]);
-        expect_success(&client(&pipeline, &spool, &["--lost-session", policy]).start().wait());
+        let done = client(&pipeline, &spool, &["--lost-session", policy]).start().wait();
+        // What is skipped is not delivered.
+        expect_status(&done, if policy == "skip" { 5 } else { 0 });
         expect_success(&send(&pipeline, &spool, &["f"]));
         stop(server);
         assert_eq!(stored(&pipeline), (then.iter().map(|text| (*text).to_owned()).collect(), 2), "{policy}");
@@ -192,7 +194,9 @@ fn a_store_that_is_gone_is_noticed_once_something_was_acknowledged() {
         let server = listen(&pipeline);
         let done = send(&pipeline, &spool, &["c"]);
         expect_error(&done, 6, &["410", "the server does not know the session", "--lost-session=resend"]);
-        expect_success(&client(&pipeline, &spool, &["--lost-session", policy]).start().wait());
+        let done = client(&pipeline, &spool, &["--lost-session", policy]).start().wait();
+        // What is skipped is not delivered.
+        expect_status(&done, if policy == "skip" { 5 } else { 0 });
         expect_success(&send(&pipeline, &spool, &["d"]));
         stop(server);
         assert_eq!(stored(&pipeline), (then.iter().map(|text| (*text).to_owned()).collect(), 1), "{policy}");
