@@ -333,35 +333,29 @@ fn session_of(path: &Path) -> SessionId {
 }
 
 #[tokio::test]
-async fn with_a_disk_and_without_one_an_outbox_is_the_same() {
+async fn a_session_from_its_first_message_to_its_end() {
     let directory = temporary();
-    for outbox in [Outbox::Spool(open(directory.path())), Outbox::Memory(Memory::new(MEMORY_BYTES).expect("memory"))] {
-        assert_eq!(outbox.start(), Start { first: 1, next: 1, checksum: None });
-        assert_eq!(outbox.accept(batch(&["one", "two"])).await.expect("accepted").first, 1);
-        assert_eq!(outbox.accept(batch(&["three"])).await.expect("accepted").next(), 4);
-        let run = outbox.read(2, 9, 999).await.expect("read");
-        assert_eq!((run.first, run.message(2), run.message(3)), (2, &b"two"[..], &b"three"[..]));
-        assert_eq!(outbox.read(1, 2, 999).await.expect("read").len(), 2);
-        assert_eq!(outbox.read(1, 9, 0).await.expect("read").len(), 1);
-        assert!(outbox.read(4, 9, 999).await.expect("read").is_empty());
-        assert_eq!(outbox.checksum(2).await.expect("known"), Some(checksum(b"two")));
-        outbox.settle(2, Some(checksum(b"two")));
-        outbox.settle(1, None);
-        assert_eq!(outbox.start(), Start { first: 3, next: 4, checksum: Some(checksum(b"two")) });
-        assert_eq!(outbox.checksum(1).await.expect("unknown"), None);
-        let session = outbox.session();
-        assert_ne!(outbox.renew(Unsettled::Resend).await.expect("renewed"), session);
-        assert_eq!(outbox.start(), Start { first: 1, next: 2, checksum: None });
-        assert_eq!(outbox.read(1, 9, 999).await.expect("read").message(1), b"three");
-        outbox.dead_letter(1, Code::REJECTED, "no", None).await.expect("kept");
-        outbox.renew(Unsettled::Skip(Code::UNKNOWN_SESSION, "lost".to_owned())).await.expect("renewed");
-        assert_eq!(outbox.start(), Start { first: 1, next: 1, checksum: None });
-        assert_eq!(outbox.accept(batch(&["one"])).await.expect("accepted").first, 1);
-        outbox.close().await.expect("closed");
-    }
-    let memory = Memory::new(100).expect("memory");
-    assert!(memory.accept(batch(&[[0; 60]])).is_ok());
-    assert!(matches!(memory.accept(batch(&[[0; 60]])), Err(Rejected { error: SpoolError::Full { max: 100 }, .. })));
-    memory.settle(1, None);
-    assert!(memory.accept(batch(&[[0; 60]])).is_ok());
+    let outbox = open(directory.path());
+    assert_eq!(outbox.start(), Start { first: 1, next: 1, checksum: None });
+    assert_eq!(outbox.accept(batch(&["one", "two"])).await.expect("accepted").first, 1);
+    assert_eq!(outbox.accept(batch(&["three"])).await.expect("accepted").next(), 4);
+    let run = outbox.read(2, 9, 999).await.expect("read");
+    assert_eq!((run.first, run.message(2), run.message(3)), (2, &b"two"[..], &b"three"[..]));
+    assert_eq!(outbox.read(1, 2, 999).await.expect("read").len(), 2);
+    assert_eq!(outbox.read(1, 9, 0).await.expect("read").len(), 1);
+    assert!(outbox.read(4, 9, 999).await.expect("read").is_empty());
+    assert_eq!(outbox.checksum(2).await.expect("known"), Some(checksum(b"two")));
+    outbox.settle(2, Some(checksum(b"two")));
+    outbox.settle(1, None);
+    assert_eq!(outbox.start(), Start { first: 3, next: 4, checksum: Some(checksum(b"two")) });
+    assert_eq!(outbox.checksum(1).await.expect("unknown"), None);
+    let session = outbox.session();
+    assert_ne!(outbox.renew(Unsettled::Resend).await.expect("renewed"), session);
+    assert_eq!(outbox.start(), Start { first: 1, next: 2, checksum: None });
+    assert_eq!(outbox.read(1, 9, 999).await.expect("read").message(1), b"three");
+    outbox.dead_letter(1, Code::REJECTED, "no", None).await.expect("kept");
+    outbox.renew(Unsettled::Skip(Code::UNKNOWN_SESSION, "lost".to_owned())).await.expect("renewed");
+    assert_eq!(outbox.start(), Start { first: 1, next: 1, checksum: None });
+    assert_eq!(outbox.accept(batch(&["one"])).await.expect("accepted").first, 1);
+    outbox.close().await.expect("closed");
 }
