@@ -14,6 +14,7 @@ mod header;
 #[cfg(test)]
 mod moments;
 mod packet;
+mod pauses;
 mod progress;
 #[cfg(test)]
 mod properties;

@@ -5,7 +5,6 @@
 //! session ([`Sessions`]). `docs/protocol.md` has the bytes, and the reasons.
 
 mod broken;
-mod chance;
 mod cookie;
 mod flight;
 mod from_client;

@@ -6,7 +6,6 @@
 mod answers;
 mod calls;
 mod held;
-mod pauses;
 mod time;
 
 use std::collections::VecDeque;
@@ -15,8 +14,8 @@ use std::time::{Duration, Instant};
 
 pub use calls::{Input, Output, SenderConfig, Start, StopReason, Tally};
 use held::{Held, Place};
-use pauses::Pauses;
 
+use super::pauses::Pauses;
 use super::{ClientFrame, Code, Level, Open, PING_AFTER, ServerFrame, WINDOW_BYTES};
 
 /// The client's side of a session.

@@ -205,7 +205,7 @@ impl DatagramSender {
             return;
         }
         self.flight.drop_from(number);
-        let after = self.chance.stretched(after);
+        let after = self.pauses.stretched(after);
         self.put_off = now.checked_add(after);
         self.trouble = Some(reason.clone());
         self.events.push_back(Event::PutOff { code, reason, after });
@@ -222,7 +222,7 @@ impl DatagramSender {
             Again::After(least) => {
                 self.events.push_back(Event::Disconnect);
                 self.elsewhere = true;
-                let again = self.chance.pause(Duration::ZERO).max(self.chance.stretched(least));
+                let again = self.pauses.next().max(self.pauses.stretched(least));
                 self.down(format!("the server says: {reason}"), now, again);
             }
         }

@@ -12,12 +12,12 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::broken::{Rule, is_broken};
-use super::chance::Chance;
 use super::flight::Flight;
 use super::messages::Messages;
 use super::round_trip::RoundTrip;
 use super::window::Window;
 use super::{ClientPacket, Cookie, FIRST_TIMEOUT, LARGEST_BODY, MAX_BODY, ServerPacket};
+use crate::wire::assured::pauses::Pauses;
 use crate::wire::assured::sender::{Input, Output, SenderConfig, Start, StopReason, Tally};
 use crate::wire::assured::{Code, Level, MAX_NUMBER, Open, WINDOW_BYTES};
 
@@ -49,7 +49,7 @@ pub struct DatagramSender {
     flight: Flight,
     window: Window,
     trip: RoundTrip,
-    chance: Chance,
+    pauses: Pauses,
     link: Link,
     /// What proves this client's source to the server.
     cookie: Option<Cookie>,
@@ -144,18 +144,18 @@ impl DatagramSender {
     /// A sender that has no connection yet.
     pub fn new(config: DatagramConfig, start: Start, now: Instant) -> Self {
         let Start { first, next, checksum } = start;
-        let mut chance = Chance::new(config.sender.seed);
+        let mut pauses = Pauses::new(config.sender.seed);
         let config = DatagramConfig { max_body: config.max_body.min(LARGEST_BODY), ..config };
         Self {
             messages: Messages::new(first, checksum),
             flight: Flight::new(first),
             window: Window::new(),
-            trip: RoundTrip::new(FIRST_TIMEOUT + chance.part_of(FIRST_TIMEOUT / 2)),
+            trip: RoundTrip::new(FIRST_TIMEOUT + pauses.part_of(FIRST_TIMEOUT / 2)),
             link: Link::Down(now),
             cookie: None,
             // Of another process, attempts have other numbers.
-            attempt: chance.bits() & (MAX_NUMBER >> 1),
-            chance,
+            attempt: pauses.bits() & (MAX_NUMBER >> 1),
+            pauses,
             next,
             no_more: false,
             settled: first - 1,
@@ -292,7 +292,7 @@ impl DatagramSender {
     }
 
     fn first_timeout(&mut self) -> Duration {
-        FIRST_TIMEOUT + self.chance.part_of(FIRST_TIMEOUT / 2)
+        FIRST_TIMEOUT + self.pauses.part_of(FIRST_TIMEOUT / 2)
     }
 
     fn opening(&self) -> ClientPacket<'static> {
@@ -341,8 +341,8 @@ impl DatagramSender {
     fn lose(&mut self, reason: String, now: Instant) {
         let pause = match self.link {
             Link::Down(_) | Link::Over => return,
-            Link::Open { since, .. } => self.chance.pause(now.saturating_duration_since(since)),
-            _ => self.chance.pause(Duration::ZERO),
+            Link::Open { since, .. } => self.pauses.after_use(now.saturating_duration_since(since)),
+            _ => self.pauses.next(),
         };
         self.down(reason, now, pause);
     }

@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::super::chance::Chance;
 use super::super::{ClientPacket, DatagramConfig, DatagramSender, MAX_BODY, ServerPacket};
 use super::store::Row;
 use super::world::Address;
+use crate::wire::assured::pauses::Pauses;
 use crate::wire::assured::sender::{Input, Output, SenderConfig, Start, StopReason};
 use crate::wire::assured::{Run, SessionId, checksum};
 
@@ -75,7 +75,7 @@ impl Client {
         self.settled
     }
 
-    pub(super) fn start(&mut self, chance: &mut Chance, now: Instant) {
+    pub(super) fn start(&mut self, chance: &mut Pauses, now: Instant) {
         let before = self.settled.checked_sub(1).and_then(|at| self.bodies.get(usize::try_from(at).expect("small")));
         let start = Start {
             first: self.settled + 1,
@@ -92,7 +92,7 @@ impl Client {
     }
 
     /// The process ends, or the power fails: what has left the spool may be there again.
-    pub(super) fn crash(&mut self, chance: &mut Chance) {
+    pub(super) fn crash(&mut self, chance: &mut Pauses) {
         self.sender = None;
         self.settled -= chance.bits() % (self.settled - self.settled_on_disk + 1);
         self.settled_on_disk = self.settled;
@@ -121,7 +121,7 @@ impl Client {
     }
 
     /// Does all that is to be done, and checks what the client takes as final against what is stored.
-    pub(super) fn drive(&mut self, row: Option<&Row>, chance: &mut Chance, now: Instant) -> Result<Wants, String> {
+    pub(super) fn drive(&mut self, row: Option<&Row>, chance: &mut Pauses, now: Instant) -> Result<Wants, String> {
         let mut wants = Wants::default();
         let Some(sender) = self.sender.as_mut().filter(|_| self.end.is_none()) else { return Ok(wants) };
         loop {

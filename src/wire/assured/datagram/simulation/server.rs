@@ -4,11 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::chance::Chance;
 use super::super::sessions::{Input, Output, Sessions, SessionsConfig};
 use super::super::{DatagramReceiver, MAX_BODY, Secret};
 use super::store::{Done, Job, Store};
 use super::world::Address;
+use crate::wire::assured::pauses::Pauses;
 
 pub(super) struct Server {
     sessions: Option<Sessions<Address>>,
@@ -45,13 +45,13 @@ impl Server {
         self.sessions.is_some()
     }
 
-    pub(super) fn start(&mut self, chance: &mut Chance, now: Instant) {
+    pub(super) fn start(&mut self, chance: &mut Pauses, now: Instant) {
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&chance.bits().to_be_bytes());
         self.sessions = Some(Sessions::new(Self::config(), Secret::new(secret), now));
     }
 
-    pub(super) fn crash(&mut self, chance: &mut Chance) -> Result<(), String> {
+    pub(super) fn crash(&mut self, chance: &mut Pauses) -> Result<(), String> {
         self.sessions = None;
         self.store.crash(chance)
     }
@@ -63,7 +63,7 @@ impl Server {
         }
     }
 
-    pub(super) fn work(&mut self, chance: &mut Chance, now: Instant) -> Result<(), String> {
+    pub(super) fn work(&mut self, chance: &mut Pauses, now: Instant) -> Result<(), String> {
         let done = self.store.work(chance)?;
         if let (Some(sessions), Some(done)) = (&mut self.sessions, done) {
             let input = match done {

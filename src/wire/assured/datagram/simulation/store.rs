@@ -5,8 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::super::chance::Chance;
 use super::super::sessions::Opening;
+use crate::wire::assured::pauses::Pauses;
 use crate::wire::assured::{Applied, Code, Progress, PutOff, Run, SessionId, Verdict, checksum};
 
 /// What is on disk of a session.
@@ -60,7 +60,7 @@ impl Store {
     }
 
     /// Does the first job; what it did is durable, and then it is said.
-    pub(super) fn work(&mut self, chance: &mut Chance) -> Result<Option<Done>, String> {
+    pub(super) fn work(&mut self, chance: &mut Pauses) -> Result<Option<Done>, String> {
         Ok(match self.jobs.pop_front() {
             None => None,
             Some(Job::Open(session, opening)) => {
@@ -89,7 +89,7 @@ impl Store {
         })
     }
 
-    fn apply(&mut self, session: &SessionId, run: &Run, chance: &mut Chance) -> Result<Applied, String> {
+    fn apply(&mut self, session: &SessionId, run: &Run, chance: &mut Pauses) -> Result<Applied, String> {
         let end = match self.refuses && chance.bits().is_multiple_of(16) {
             true => run.first + chance.bits() % run.len() as u64,
             false => run.next(),
@@ -135,7 +135,7 @@ impl Store {
     }
 
     /// The process ends or the power fails: what is under way is done, or not.
-    pub(super) fn crash(&mut self, chance: &mut Chance) -> Result<(), String> {
+    pub(super) fn crash(&mut self, chance: &mut Pauses) -> Result<(), String> {
         for _ in 0..chance.bits() % 3 {
             self.work(chance)?;
         }

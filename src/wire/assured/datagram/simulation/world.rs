@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::super::Caller;
-use super::super::chance::Chance;
 use super::super::{MAX_BODY, ServerPacket};
 use super::client::Client;
 use super::faults::Fault;
 use super::server::Server;
 use super::store::Store;
 use crate::wire::assured::SessionId;
+use crate::wire::assured::pauses::Pauses;
 use crate::wire::assured::sender::Input;
 
 pub(super) type Address = u32;
@@ -93,7 +93,7 @@ pub(super) const HOG: Address = 80_000;
 
 pub(super) struct World {
     plan: Plan,
-    pub(super) chance: Chance,
+    pub(super) chance: Pauses,
     began: Instant,
     pub(super) now: Instant,
     queue: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -112,7 +112,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(plan: Plan) -> Self {
-        let mut chance = Chance::new(plan.seed);
+        let mut chance = Pauses::new(plan.seed);
         let session = SessionId::of_bits(u128::from(chance.bits()));
         let began = Instant::now();
         let server = Server::new(Store::new(plan.refuses));

@@ -1,10 +1,11 @@
 //! `Pauses`: how long a client waits before it connects again.
 //!
-//! Apart, with what is random in it: a thousand clients of a server that comes back must not all come at once.
+//! Apart, with what is random in it: a thousand clients of a server that comes back must not all come at once, and a test must be able to repeat what
+//! they do.
 
 use std::time::Duration;
 
-use crate::wire::assured::{BACK_OFF, HEALTHY_AFTER, LONGEST_PAUSE};
+use super::{BACK_OFF, HEALTHY_AFTER, LONGEST_PAUSE};
 
 /// Pauses that double, each a random part of what it may be ("full jitter").
 #[derive(Debug)]
@@ -46,13 +47,18 @@ impl Pauses {
         pause + self.part_of(pause / 4)
     }
 
-    fn part_of(&mut self, whole: Duration) -> Duration {
-        // SplitMix64 (Steele, Lea and Flood 2014): nothing here has to be hard to guess.
+    /// A random part of a duration.
+    pub(super) fn part_of(&mut self, whole: Duration) -> Duration {
+        whole * u32::try_from(self.bits() >> 48).unwrap_or(0) / (1 << 16)
+    }
+
+    /// 64 bits that nobody needs to be unable to guess: SplitMix64 (Steele, Lea and Flood 2014).
+    pub(super) fn bits(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        whole * u32::try_from((mixed ^ (mixed >> 31)) >> 48).unwrap_or(0) / (1 << 16)
+        mixed ^ (mixed >> 31)
     }
 }
 
