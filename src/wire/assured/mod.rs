@@ -11,6 +11,7 @@ mod error;
 mod fields;
 mod frame;
 mod header;
+mod held;
 #[cfg(test)]
 mod moments;
 mod packet;

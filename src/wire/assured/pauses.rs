@@ -91,4 +91,13 @@ mod tests {
         let mut pauses = Pauses::new(3);
         assert!((0..99).all(|_| (second..=second * 5 / 4).contains(&pauses.stretched(second))));
     }
+
+    #[test]
+    fn no_server_stops_a_client_for_good_or_has_it_panic() {
+        let mut pauses = Pauses::new(1);
+        for asked in [LONGEST_PAUSE * 2, Duration::from_millis(crate::wire::assured::MAX_NUMBER), Duration::MAX] {
+            let pause = pauses.stretched(asked);
+            assert!((LONGEST_PAUSE..=LONGEST_PAUSE * 5 / 4).contains(&pause), "{asked:?}: {pause:?}");
+        }
+    }
 }

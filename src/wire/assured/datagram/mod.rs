@@ -9,7 +9,6 @@ mod cookie;
 mod flight;
 mod from_client;
 mod from_server;
-mod messages;
 mod packet;
 mod receiver;
 mod round_trip;

@@ -5,7 +5,6 @@
 
 mod answers;
 mod calls;
-mod held;
 mod time;
 
 use std::collections::VecDeque;
@@ -13,8 +12,8 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 pub use calls::{Input, Output, SenderConfig, Start, StopReason, Tally};
-use held::{Held, Place};
 
+use super::held::{Held, Place};
 use super::pauses::Pauses;
 use super::{ClientFrame, Code, Level, Open, PING_AFTER, ServerFrame, WINDOW_BYTES};
 

@@ -99,8 +99,8 @@ impl DatagramSender {
             self.events.push_back(Event::Opened { server, level });
         }
         let own = match acknowledged == before {
-            true => self.messages.checksum(),
-            false => self.messages.get(acknowledged).map(checksum),
+            true => self.held.checksum(),
+            false => self.held.message(acknowledged).map(checksum),
         };
         match (theirs.filter(|_| !is_broken(Rule::CompareChecksums)), own) {
             (Some(theirs), Some(own)) if theirs != own => self.forked(acknowledged),

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use super::broken::{Rule, is_broken};
 use super::flight::Flight;
-use super::messages::Messages;
 use super::round_trip::RoundTrip;
 use super::window::Window;
 use super::{ClientPacket, Cookie, FIRST_TIMEOUT, LARGEST_BODY, MAX_BODY, ServerPacket};
+use crate::wire::assured::held::Held;
 use crate::wire::assured::pauses::Pauses;
 use crate::wire::assured::sender::{Input, Output, SenderConfig, Start, StopReason, Tally};
 use crate::wire::assured::{Code, Level, MAX_NUMBER, Open, WINDOW_BYTES};
@@ -45,7 +45,7 @@ impl DatagramConfig {
 #[derive(Debug)]
 pub struct DatagramSender {
     config: DatagramConfig,
-    messages: Messages,
+    held: Held,
     flight: Flight,
     window: Window,
     trip: RoundTrip,
@@ -136,7 +136,7 @@ impl DatagramSender {
     pub const HOLDS: u64 = 256;
 
     /// It wants more messages while those that it holds have fewer bytes than this.
-    pub const HOLDS_BYTES: usize = 2 * WINDOW_BYTES as usize;
+    pub const HOLDS_BYTES: u64 = 2 * WINDOW_BYTES;
 
     /// After how many timeouts with nothing heard it opens the session anew: the server may have forgotten it, and a message may be too short to be answered so.
     const SILENT: u32 = 2;
@@ -147,7 +147,7 @@ impl DatagramSender {
         let mut pauses = Pauses::new(config.sender.seed);
         let config = DatagramConfig { max_body: config.max_body.min(LARGEST_BODY), ..config };
         Self {
-            messages: Messages::new(first, checksum),
+            held: Held::new(first, checksum),
             flight: Flight::new(first),
             window: Window::new(),
             trip: RoundTrip::new(FIRST_TIMEOUT + pauses.part_of(FIRST_TIMEOUT / 2)),
@@ -188,8 +188,8 @@ impl DatagramSender {
                     // Waiting begins with what there is to wait for.
                     self.moved = now;
                 }
-                self.messages.push(run);
-                self.assigned(self.messages.next());
+                self.held.push(run);
+                self.assigned(self.held.next());
             }
             Input::Assigned(next) => {
                 if !self.has_unsettled() {
@@ -255,8 +255,8 @@ impl DatagramSender {
 
     /// The number of the next message that it would take; none while it holds enough.
     pub fn wants(&self) -> Option<u64> {
-        let more = self.messages.len() < Self::HOLDS && self.messages.bytes() < Self::HOLDS_BYTES;
-        (more && !self.no_more_to_hold()).then(|| self.messages.next().max(self.settled + 1))
+        let more = self.held.len() < Self::HOLDS && self.held.bytes() < Self::HOLDS_BYTES;
+        (more && !self.no_more_to_hold()).then(|| self.held.next().max(self.settled + 1))
     }
 
     /// How far it is.
@@ -275,7 +275,7 @@ impl DatagramSender {
     }
 
     fn no_more_to_hold(&self) -> bool {
-        self.no_more && self.messages.next() >= self.next
+        self.no_more && self.held.next() >= self.next
     }
 
     /// Begins an attempt to open the session.
@@ -316,7 +316,7 @@ impl DatagramSender {
         if self.put_off.take().is_some() {
             self.waiting = now;
         }
-        let ready = self.flight.ready(self.messages.next(), self.window.size());
+        let ready = self.flight.ready(self.held.next(), self.window.size());
         ready.filter(|number| *number >= self.flight.next() || !is_broken(Rule::Retransmit))
     }
 
@@ -329,11 +329,11 @@ impl DatagramSender {
             self.finish(number, now);
         }
         let session = self.config.sender.session.clone();
-        let body = self.messages.get(number).unwrap_or_default();
+        let body = self.held.message(number).unwrap_or_default();
         let length = body.len() as u64;
         match length > self.granted_body.min(self.config.max_body as u64) {
             true => ClientPacket::TooLarge { session, cookie, number, length },
-            false => ClientPacket::Message { session, cookie, number, origin: self.messages.origin(number), body },
+            false => ClientPacket::Message { session, cookie, number, origin: self.held.origin(number), body },
         }
     }
 
@@ -378,11 +378,11 @@ impl DatagramSender {
             Event::Checksum(number) => Output::Checksum(number),
             Event::Opened { server, level } => Output::Opened { server, level },
             Event::Refused { number, code, reason } => {
-                Output::Refused { number, code, reason, body: self.messages.get(number) }
+                Output::Refused { number, code, reason, body: self.held.message(number) }
             }
             Event::Final(through) => {
-                self.messages.settle(through);
-                Output::Final { through, checksum: self.messages.checksum() }
+                self.held.settle(through);
+                Output::Final { through, checksum: self.held.checksum() }
             }
             Event::Lost { reason, again } => Output::Lost { reason, again },
             Event::PutOff { code, reason, after } => Output::PutOff { code, reason, after },

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
-use crate::wire::assured::{Run, SessionId, checksum};
+use super::{Run, SessionId, checksum};
 
 /// Messages whose numbers follow each other, from the first that is not final.
 #[derive(Debug)]
@@ -37,6 +37,11 @@ impl Held {
     /// The number after the last that is held.
     pub(super) fn next(&self) -> u64 {
         self.runs.back().map_or(self.first, Run::next)
+    }
+
+    /// How many messages are held.
+    pub(super) fn len(&self) -> u64 {
+        self.next() - self.first
     }
 
     /// How much it takes, in bytes. What is final counts for as long as others of its run are not.
@@ -93,9 +98,12 @@ impl Held {
     /// A message where it was found just now, and where it was sent first, if that was in another session.
     pub(super) fn take_from(&self, place: Place, number: u64) -> (Option<(SessionId, u64)>, &[u8]) {
         let Some(run) = self.runs.get(place.at) else { return (None, &[]) };
-        let origin = run.origins.binary_search_by_key(&number, |(here, ..)| *here).ok();
-        let origin = origin.and_then(|at| run.origins.get(at)).map(|(_, session, there)| (session.clone(), *there));
-        (origin, run.message(number))
+        (origin(run, number), run.message(number))
+    }
+
+    /// Where a message was sent first, if that was in another session.
+    pub(super) fn origin(&self, number: u64) -> Option<(SessionId, u64)> {
+        self.at(number).and_then(|at| origin(self.runs.get(at)?, number))
     }
 
     /// Which run has a number.
@@ -110,6 +118,11 @@ impl Held {
     fn counts(run: &Run) -> u64 {
         (size_of::<Run>() + run.bytes.len() + run.len() * Self::OVERHEAD) as u64
     }
+}
+
+fn origin(run: &Run, number: u64) -> Option<(SessionId, u64)> {
+    let at = run.origins.binary_search_by_key(&number, |(here, ..)| *here).ok()?;
+    run.origins.get(at).map(|(_, session, there)| (session.clone(), *there))
 }
 
 #[cfg(test)]
