@@ -44,6 +44,12 @@ pub trait Handler: Send + Sync {
     /// connection ends with it. A datagram is given again in that case.
     fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()>;
 
+    /// Takes over the messages of one read of a stream that all have one outcome, which comes later, as that of a store does, which must sync them: more is
+    /// read meanwhile, and taken over, too. None where they are to be handled and waited for, which is what happens unless this is written anew.
+    fn take(&self, _messages: Messages<'_>, _peer: &Peer) -> Option<BoxFuture<'_, Outcome>> {
+        None
+    }
+
     /// Whether handling a message may take long, as running a program does. Datagrams of different peers are then handled at
     /// the same time, those of one peer in their order; else they wait for each other.
     fn takes_long(&self) -> bool {
@@ -60,6 +66,10 @@ pub trait Handler: Send + Sync {
 impl Handler for Box<dyn Handler> {
     fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
         self.as_ref().handle(messages, peer, outcomes)
+    }
+
+    fn take(&self, messages: Messages<'_>, peer: &Peer) -> Option<BoxFuture<'_, Outcome>> {
+        self.as_ref().take(messages, peer)
     }
 
     fn takes_long(&self) -> bool {

@@ -16,6 +16,7 @@ mod setting;
 mod strangers;
 mod stream;
 mod turn;
+mod under_way;
 
 use std::future::Future;
 use std::io;

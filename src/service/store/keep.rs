@@ -21,14 +21,13 @@ impl Keep {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store, full: Teller::every(FULL) }
     }
-}
 
-impl Handler for Keep {
-    fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
+    fn keep(&self, messages: Messages<'_>, peer: &Peer) -> BoxFuture<'_, Outcome> {
+        let Some((first, _)) = messages.numbered().next() else { return Box::pin(std::future::ready(Outcome::Done)) };
+        let source = Arc::new(Source { peer: peer.clone(), name: None });
+        let kept = self.store.keep(Plain { source, first, messages: messages.to_batch() });
         Box::pin(async move {
-            let Some((first, _)) = messages.numbered().next() else { return };
-            let source = Arc::new(Source { peer: peer.clone(), name: None });
-            let outcome = match self.store.keep(Plain { source, first, messages: messages.to_batch() }).await {
+            match kept.await {
                 Ok(()) => Outcome::Done,
                 // What exactly is wrong here is none of the client's business.
                 Err(StoreError::Full(why)) => {
@@ -41,9 +40,18 @@ impl Handler for Keep {
                 }
                 Err(StoreError::Busy(_)) => Outcome::Retry("the store cannot be written to now".to_owned()),
                 Err(_) => Outcome::Retry("the store has failed".to_owned()),
-            };
-            outcomes.repeat(outcome, messages.len());
+            }
         })
+    }
+}
+
+impl Handler for Keep {
+    fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
+        Box::pin(async move { outcomes.repeat(self.keep(messages, peer).await, messages.len()) })
+    }
+
+    fn take(&self, messages: Messages<'_>, peer: &Peer) -> Option<BoxFuture<'_, Outcome>> {
+        Some(self.keep(messages, peer))
     }
 
     fn level(&self) -> Level {

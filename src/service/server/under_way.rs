@@ -1,0 +1,100 @@
+//! `UnderWay`: the messages of a connection that its handler has taken over, and whose outcome is not known yet.
+//!
+//! Apart from the conversation, which goes on reading meanwhile: a store syncs all at once that came during the sync before.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use crate::service::{BoxFuture, Outcome, Outcomes};
+use crate::wire::Span;
+
+/// How many bytes of one connection may be under way before nothing more is read of it. All connections of a server at its default limit have 256 MiB.
+pub(super) const MAX_UNDER_WAY: usize = 256 * 1024;
+
+/// What a message counts beside its bytes: what is kept to know where it lies.
+const OVERHEAD: usize = size_of::<Span>();
+
+/// In the order in which they came.
+#[derive(Default)]
+pub(super) struct UnderWay<'h> {
+    taken: VecDeque<Taken<'h>>,
+    size: usize,
+}
+
+/// Messages that have one outcome.
+struct Taken<'h> {
+    count: usize,
+    size: usize,
+    outcome: BoxFuture<'h, Outcome>,
+}
+
+impl<'h> UnderWay<'h> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.taken.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.size >= MAX_UNDER_WAY
+    }
+
+    /// Adds so many messages with so many bytes.
+    pub(super) fn push(&mut self, count: usize, bytes: usize, outcome: BoxFuture<'h, Outcome>) {
+        let size = bytes + count * OVERHEAD;
+        self.size += size;
+        self.taken.push_back(Taken { count, size, outcome });
+    }
+
+    /// The outcomes that are known by now, up to the first that is not. There is at least one.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcomes> {
+        let mut outcomes = Outcomes::default();
+        while let Some(first) = self.taken.front_mut()
+            && let Poll::Ready(outcome) = first.outcome.as_mut().poll(cx)
+        {
+            outcomes.repeat(outcome, first.count);
+            self.size -= first.size;
+            self.taken.pop_front();
+        }
+        if outcomes.is_empty() { Poll::Pending } else { Poll::Ready(outcomes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn polled(under_way: &mut UnderWay<'_>) -> Option<Vec<usize>> {
+        match under_way.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(mut outcomes) => {
+                Some(std::iter::from_fn(|| outcomes.take_next()).map(|(_, times)| times).collect())
+            }
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn outcomes_come_in_the_order_of_the_messages() {
+        let mut under_way = UnderWay::default();
+        let mut senders = VecDeque::new();
+        for count in 1..=3 {
+            let (sender, receiver) = oneshot::channel();
+            senders.push_back(sender);
+            let outcome = async { receiver.await.unwrap_or(Outcome::Done) };
+            under_way.push(count, MAX_UNDER_WAY / 3, Box::pin(outcome));
+        }
+        assert!(under_way.is_full());
+        assert_eq!(polled(&mut under_way), None);
+        drop(senders.remove(1));
+        assert_eq!(polled(&mut under_way), None, "the second waits for the first");
+        drop(senders.pop_front());
+        assert_eq!(polled(&mut under_way), Some(vec![1, 2]));
+        assert!(!under_way.is_full() && !under_way.is_empty());
+        drop(senders);
+        assert_eq!(polled(&mut under_way), Some(vec![3]));
+        assert!(under_way.is_empty());
+        assert_eq!(under_way.size, 0);
+    }
+}
