@@ -121,17 +121,18 @@ impl Server {
             }
         }
         let mut stop = pin!(stop);
-        let mut failed = pin!(async {
-            match &self.store {
-                Some(store) => store.failed().await,
-                None => std::future::pending().await,
-            }
-        });
+        let mut failing = JoinSet::new();
+        if let Some(store) = self.store {
+            failing.spawn(async move { store.failed().await });
+        }
         let result = loop {
             tokio::select! {
                 () = &mut stop => break Ok(()),
                 () = shared.over.notified() => break Ok(()),
-                reason = &mut failed => break Err(io::Error::other(format!("the store has failed: {reason}"))),
+                Some(failed) = failing.join_next() => break Err(match failed {
+                    Ok(reason) => io::Error::other(format!("the store has failed: {reason}")),
+                    Err(panic) => io::Error::other(panic),
+                }),
                 ended = tasks.join_next() => match ended {
                     // Nobody else can come: all there was has been passed to this process.
                     None => break Ok(()),
@@ -144,6 +145,7 @@ impl Server {
         stopper.stop();
         // What is not over by then is cut off when the tasks are dropped.
         let _ = timeout(self.config.drain_timeout, async { while tasks.join_next().await.is_some() {} }).await;
+        failing.shutdown().await;
         result.map(|()| shared.served.sum())
     }
 }

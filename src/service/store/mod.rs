@@ -63,7 +63,8 @@ pub trait Store: Send + Sync {
     /// There is no room for them now ([`StoreError::Full`], [`StoreError::Busy`]), or the store can do nothing more.
     fn keep(&self, plain: Plain) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Waits until the store can do nothing more, and says why: the server must end then, since what is on disk is not known any more.
+    /// Waits until the store can do nothing more, and says why: the server must end then, since what is on disk is not known any more. A server waits for it in a
+    /// task of its own, where a store can do what helps all others who wait for it.
     fn failed(&self) -> BoxFuture<'_, String>;
 }
 

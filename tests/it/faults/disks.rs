@@ -42,7 +42,7 @@ fn a_server_whose_sync_fails_acknowledges_nothing_more_and_ends() {
     if !has_strace(TEST) {
         return;
     }
-    let all = under_way("fsync", START, &killed::server_points(true));
+    let all = under_way("fdatasync", START, &killed::server_points(true));
     let chosen = Choice::of(TEST).some(6, &all);
     let mut hit = 0;
     for point in &chosen {
@@ -53,8 +53,8 @@ fn a_server_whose_sync_fails_acknowledges_nothing_more_and_ends() {
         let server = Server::start(move |round| match round {
             // All later ones fail, too, so that one that is tried again is seen.
             0 => {
-                let inject = Injection::of(&format!("fsync:error=EIO:when={when}+"));
-                inject.telling(launch.clone(), &["fsync", "sendto"], &file)
+                let inject = Injection::of(&format!("fdatasync:error=EIO:when={when}+"));
+                inject.telling(launch.clone(), &["fdatasync", "sendto"], &file)
             }
             _ => launch.clone(),
         });
@@ -70,7 +70,7 @@ fn a_server_whose_sync_fails_acknowledges_nothing_more_and_ends() {
         pipeline.check(MESSAGES);
         let calls = fs::read_to_string(pipeline.path("calls")).expect("calls");
         let (_, after) = calls.split_once("EIO").unwrap_or_else(|| panic!("no sync failed: {calls}"));
-        assert!(!after.contains("fsync("), "another sync after the one that failed: {after}");
+        assert!(!after.contains("sync("), "another sync after the one that failed: {after}");
         assert!(!after.contains("\"A "), "acknowledged after a sync had failed: {after}");
     }
     tell(&format!("{TEST}: {hit} failures, at {} of {} syncs", chosen.len(), all.len()));

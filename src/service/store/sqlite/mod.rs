@@ -3,11 +3,13 @@
 //! Apart from the other stores. Here is what a server holds; the file's tables are in `schema`, what is done with them in `apply`, and the thread that does it
 //! in `writer`.
 
+mod answer;
 mod apply;
 mod archive;
 mod file;
 mod held;
 mod insert;
+mod log;
 mod prune;
 mod queue;
 mod schema;
@@ -25,7 +27,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 pub use archive::{Archive, ArchiveError, Selection, Stored};
 pub use file::{OpenError, files, remove_empty};
@@ -36,8 +38,9 @@ pub use writer::{MAX_BATCH, MAX_BATCH_BYTES};
 use super::{Append, Opened, Opening, Owner, Plain, Store, StoreError};
 use crate::service::BoxFuture;
 use crate::wire::assured::{Applied, SessionId};
+use answer::{Answer, Herald, answer};
 use held::Held;
-use queue::{Answer, Queue, Request, Waiting, queue};
+use queue::{Queue, Request, Waiting, queue};
 use writer::Writer;
 
 /// How long a session is kept after it was used last.
@@ -49,8 +52,8 @@ pub const MAX_SESSIONS: u64 = 1_000_000;
 /// How long another process that has locked the file is waited for.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many bytes the log (the file `-wal`) may have before they are copied into the file itself. The log is a little longer then, and much longer only where
-/// somebody reads in one transaction for long.
+/// How many bytes the log (the file `-wal`) may have before they are copied into the file itself; fewer as long as little is stored at a time. The log is a little
+/// longer then, and much longer only where somebody reads in one transaction for long.
 pub const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Settings of a store.
@@ -62,7 +65,7 @@ pub struct SqliteConfig {
     pub max_sessions: u64,
     /// How long another process that has locked the file is waited for. By default [`LOCK_TIMEOUT`].
     pub lock_timeout: Duration,
-    /// How many bytes the log may have before they are copied into the file itself. By default [`CHECKPOINT_BYTES`].
+    /// How many bytes the log may have at most before they are copied into the file itself. By default [`CHECKPOINT_BYTES`].
     pub checkpoint_bytes: u64,
     /// What time it is. By default the system's.
     pub clock: Clock,
@@ -117,6 +120,7 @@ pub struct SqliteStore {
     /// None once it is being dropped.
     queue: Option<Queue>,
     failure: Arc<Failure>,
+    herald: Arc<Herald>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -147,12 +151,13 @@ impl OpenFile {
         let Self { path, config, connection, held } = self;
         let (queue, waiting) = queue();
         let failure = Arc::new(Failure::default());
-        let told = Arc::clone(&failure);
+        let herald = Arc::new(Herald::default());
+        let (told, waking) = (Arc::clone(&failure), Arc::clone(&herald));
         let writer = thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || write(&connection, &config, &held, waiting, &told))
+            .spawn(move || write(&connection, &config, &held, &waking, waiting, &told))
             .map_err(|error| OpenError::Failed(path.clone(), error.to_string()))?;
-        Ok(SqliteStore { path, queue: Some(queue), failure, writer: Some(writer) })
+        Ok(SqliteStore { path, queue: Some(queue), failure, herald, writer: Some(writer) })
     }
 }
 
@@ -182,18 +187,25 @@ impl SqliteStore {
     /// Asks the writer for something, at once, and waits for the answer.
     fn ask<T: Send + 'static>(
         &self,
-        request: impl FnOnce(Answer<T>) -> Request,
+        request: impl FnOnce(Answer<Result<T, StoreError>>) -> Request,
     ) -> BoxFuture<'_, Result<T, StoreError>> {
-        let (answer, answered) = oneshot::channel();
+        let (answer, answered) = answer();
         if let Some(queue) = &self.queue {
             queue.put(request(answer));
         }
-        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(StoreError::Failed(self.failure.reason()))) })
+        Box::pin(async move { answered.await.unwrap_or_else(|| Err(StoreError::Failed(self.failure.reason()))) })
     }
 }
 
 /// What the thread does.
-fn write(connection: &Connection, config: &SqliteConfig, held: &Held, waiting: Waiting, failure: &Failure) {
+fn write(
+    connection: &Connection,
+    config: &SqliteConfig,
+    held: &Held,
+    herald: &Herald,
+    waiting: Waiting,
+    failure: &Failure,
+) {
     /// Says that the thread has ended, even if it has panicked.
     struct Ended<'a>(&'a Failure);
     impl Drop for Ended<'_> {
@@ -205,7 +217,7 @@ fn write(connection: &Connection, config: &SqliteConfig, held: &Held, waiting: W
     }
     let ended = Ended(failure);
     let mut batch = Vec::new();
-    let written = Writer::new(connection, config, held)
+    let written = Writer::new(connection, config, held, herald)
         .map_err(|error| error.to_string())
         .and_then(|mut writer| writer.run(&waiting, &mut batch));
     if let Err(why) = written {
@@ -219,6 +231,16 @@ impl Failure {
     fn set(&self, reason: String) {
         let _ = self.reason.set(reason);
         self.changed.notify_waiters();
+    }
+
+    async fn wait(&self) -> String {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(reason) = self.reason.get() {
+                return reason.clone();
+            }
+            changed.await;
+        }
     }
 
     fn reason(&self) -> String {
@@ -248,12 +270,9 @@ impl Store for SqliteStore {
 
     fn failed(&self) -> BoxFuture<'_, String> {
         Box::pin(async {
-            loop {
-                let changed = self.failure.changed.notified();
-                if let Some(reason) = self.failure.reason.get() {
-                    return reason.clone();
-                }
-                changed.await;
+            tokio::select! {
+                reason = self.failure.wait() => reason,
+                never = self.herald.serve() => match never {},
             }
         })
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::{Append, Opened, Opening, Owner, Plain, StoreError};
+use super::answer::Answer;
 use crate::wire::assured::{Applied, SessionId};
 
 /// How many notes may wait for the writer: a client may say as many as it likes, and waits for none. Of more, those that come are left out.
@@ -17,13 +18,11 @@ pub const MAX_NOTES: usize = 64 * 1024;
 /// One thing that a store is asked for, and where the answer goes.
 #[derive(Debug)]
 pub(super) enum Request {
-    Open(Opening, Answer<Opened>),
-    Append(Append, Answer<Applied>),
-    Keep(Plain, Answer<()>),
+    Open(Opening, Answer<Result<Opened, StoreError>>),
+    Append(Append, Answer<Result<Applied, StoreError>>),
+    Keep(Plain, Answer<Result<(), StoreError>>),
     Note(SessionId, Owner, u64),
 }
-
-pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// How much a request is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -3,14 +3,17 @@
 //! Apart from those who wait for it. Rules S3 and S7 of `docs/protocol.md` are kept here: nobody is answered before the commit has returned.
 
 use std::sync::mpsc::RecvError;
+use std::task::Waker;
 use std::time::Duration;
 
 use rusqlite::{Connection, Statement};
 
 use super::super::{Opened, StoreError};
 use super::SqliteConfig;
+use super::answer::Herald;
 use super::apply::Transaction;
 use super::held::Held;
+use super::log::Log;
 use super::queue::{Queued, Request, Size, Waiting};
 use super::trouble::Trouble;
 use crate::wire::assured::Applied;
@@ -24,28 +27,19 @@ pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// After how long a silence what was written is copied from the log into the file itself.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// By how many times what is wanted the log may grow while others read, before they are waited for.
-const LOG_EXCESS: i64 = 4;
-
-/// How long they are waited for.
-const LOG_PATIENCE: Duration = Duration::from_millis(100);
-
 pub(super) struct Writer<'c> {
     connection: &'c Connection,
-    config: &'c SqliteConfig,
     held: &'c Held,
+    herald: &'c Herald,
+    /// Whoever is to be woken.
+    woken: Vec<Waker>,
     transaction: Transaction<'c>,
     begin: Statement<'c>,
     commit: Statement<'c>,
     /// Says another number once another process has changed the file.
     version: Statement<'c>,
-    /// Says how many pages the log has.
-    logged: Statement<'c>,
     last_version: Option<i64>,
-    /// How many pages the log should have at the most.
-    most_logged: i64,
-    /// At how many it is copied.
-    checkpoint_at: i64,
+    log: Log<'c>,
     /// Whether there is something in the log that was not copied yet.
     pending: bool,
 }
@@ -59,21 +53,23 @@ enum Done {
 }
 
 impl<'c> Writer<'c> {
-    pub(super) fn new(connection: &'c Connection, config: &'c SqliteConfig, held: &'c Held) -> rusqlite::Result<Self> {
-        let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
-        let most_logged = i64::try_from(config.checkpoint_bytes).unwrap_or(i64::MAX) / page;
+    pub(super) fn new(
+        connection: &'c Connection,
+        config: &'c SqliteConfig,
+        held: &'c Held,
+        herald: &'c Herald,
+    ) -> rusqlite::Result<Self> {
         Ok(Self {
             connection,
-            config,
             held,
+            herald,
+            woken: Vec::new(),
             transaction: Transaction::new(connection, config)?,
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             commit: connection.prepare("COMMIT")?,
             version: connection.prepare("PRAGMA data_version")?,
-            logged: connection.prepare("PRAGMA wal_checkpoint(NOOP)")?,
             last_version: None,
-            most_logged,
-            checkpoint_at: most_logged,
+            log: Log::new(connection, config)?,
             pending: false,
         })
     }
@@ -88,14 +84,14 @@ impl<'c> Writer<'c> {
                 Ok(Some(first)) => collect(first, waiting, batch),
                 Ok(None) => {
                     self.pending = false;
-                    self.checkpoint("PASSIVE")?;
+                    self.log.idle()?;
                     continue;
                 }
                 Err(RecvError) => break,
             }
             self.work(batch)?;
         }
-        self.checkpoint("TRUNCATE").map(drop)
+        self.log.end()
     }
 
     fn work(&mut self, batch: &mut Vec<Queued>) -> Result<(), String> {
@@ -104,11 +100,10 @@ impl<'c> Writer<'c> {
             Ok(done) => {
                 // Nothing is said of what nobody else will ever see.
                 self.held.check()?;
-                for (queued, done) in batch.drain(..).zip(done) {
-                    answer(queued.request, done);
-                }
+                self.woken.extend(batch.drain(..).zip(done).filter_map(|(queued, done)| answer(queued.request, done)));
+                self.herald.wake(&mut self.woken);
                 self.pending = true;
-                self.limit_log()
+                self.log.committed()
             }
             Err(trouble) => self.take_back(batch, &trouble),
         }
@@ -163,40 +158,10 @@ impl<'c> Writer<'c> {
                 Request::Keep(..) => Done::Kept(Err(trouble.error())),
                 Request::Note(..) => Done::Noted,
             };
-            answer(queued.request, done);
+            self.woken.extend(answer(queued.request, done));
         }
+        self.herald.wake(&mut self.woken);
         Ok(())
-    }
-
-    /// Keeps the log from growing, without waiting for those who read.
-    fn limit_log(&mut self) -> Result<(), String> {
-        let logged: i64 = self.logged.query_row([], |row| row.get(1)).map_err(|error| error.to_string())?;
-        if logged < self.checkpoint_at {
-            return Ok(());
-        }
-        let all = self.checkpoint("PASSIVE")?;
-        self.checkpoint_at = if all { self.most_logged } else { logged + self.most_logged / 4 };
-        if !all && logged > LOG_EXCESS * self.most_logged {
-            self.connection.busy_timeout(LOG_PATIENCE).map_err(|error| error.to_string())?;
-            let restarted = self.checkpoint("RESTART");
-            self.connection.busy_timeout(self.config.lock_timeout).map_err(|error| error.to_string())?;
-            restarted?;
-        }
-        Ok(())
-    }
-
-    /// Copies the log into the file, as far as nobody reads it; whether that is all of it. Where there is no room now, there may be later: what was answered is safe
-    /// in the log.
-    fn checkpoint(&mut self, how: &str) -> Result<bool, String> {
-        Trouble::forget();
-        let copied = self.connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
-            Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
-        });
-        match copied.map_err(Trouble::from) {
-            Ok(all) => Ok(all),
-            Err(Trouble::Fatal(why)) => Err(why),
-            Err(Trouble::Full(_) | Trouble::Busy(_)) => Ok(false),
-        }
     }
 }
 
@@ -213,12 +178,12 @@ fn collect(first: Queued, waiting: &Waiting, batch: &mut Vec<Queued>) {
     }
 }
 
-/// Tells what became of a request to whoever still waits for it.
-fn answer(request: Request, done: Done) {
+/// Gives the answer to a request. Whoever waits for it is still to be woken.
+fn answer(request: Request, done: Done) -> Option<Waker> {
     match (request, done) {
-        (Request::Open(_, answer), Done::Opened(opened)) => drop(answer.send(opened)),
-        (Request::Append(_, answer), Done::Applied(applied)) => drop(answer.send(applied)),
-        (Request::Keep(_, answer), Done::Kept(kept)) => drop(answer.send(kept)),
-        _ => {}
+        (Request::Open(_, answer), Done::Opened(opened)) => answer.give(opened),
+        (Request::Append(_, answer), Done::Applied(applied)) => answer.give(applied),
+        (Request::Keep(_, answer), Done::Kept(kept)) => answer.give(kept),
+        _ => None,
     }
 }
