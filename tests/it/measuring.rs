@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -255,20 +256,35 @@ fn messages_that_the_server_refuses_are_status_5() {
     assert_eq!(done.status.code(), Some(5), "{}", done.report());
 }
 
+/// Runs a script of those that measure, and gives the page and what it said.
+fn measure(script: &str, directory: &Path) -> (String, String) {
+    let done = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches").join(script))
+        .args(["--quick", "--rounds", "1", "--duration", "50ms", "--out", "."])
+        .args(["--wilco", env!("CARGO_BIN_EXE_wilco")])
+        .env("CARGO_TARGET_DIR", directory)
+        .current_dir(directory)
+        .output()
+        .expect("run the script");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{said}");
+    (std::fs::read_to_string(directory.join("benchmarks.md")).expect("the page"), said)
+}
+
+#[test]
+fn the_comparison_of_stores_runs() {
+    let directory = tempfile::tempdir().expect("make a temporary directory");
+    let (page, said) = measure("durable", directory.path());
+    let rows: Vec<&str> =
+        page.lines().filter(|line| line.contains("store |") && line.matches("(").count() >= 1).collect();
+    assert_eq!(rows.len(), 4, "{page}\n{said}");
+    let (_, before) = page.split_once("written by benches/compare").expect("the other table");
+    assert!(before.contains("| bare "), "{page}");
+}
+
 #[test]
 fn the_comparison_runs() {
     let directory = tempfile::tempdir().expect("make a temporary directory");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/compare");
-    let out = directory.path().display().to_string();
-    let done = Command::new(script)
-        .args(["--quick", "--rounds", "1", "--duration", "50ms", "--out", &out])
-        .args(["--wilco", env!("CARGO_BIN_EXE_wilco")])
-        .current_dir(directory.path())
-        .output()
-        .expect("run benches/compare");
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{said}");
-    let page = std::fs::read_to_string(directory.path().join("benchmarks.md")).expect("the page");
+    let (page, said) = measure("compare", directory.path());
     for words in ["| bare ", "wilco server", "ncat", "socat"] {
         assert!(page.contains(words), "{words}: {page}\n{said}");
     }
