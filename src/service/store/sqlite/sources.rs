@@ -9,12 +9,13 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Result, Statement, params};
 
 use super::super::Source;
+use crate::net::Addr;
 
 /// How many sources are remembered; then all are forgotten, and looked up again.
 pub(super) const REMEMBERED: usize = 4096;
 
-/// What tells sources apart: address, name, user.
-type Key = (String, Option<String>, Option<u32>);
+/// What tells sources apart: address, without its port, name, user.
+type Key = (Addr, Option<String>, Option<u32>);
 
 pub(super) struct Sources<'c> {
     /// That of the last messages, which is mostly that of the next.
@@ -47,7 +48,8 @@ impl<'c> Sources<'c> {
         let row = match self.known.get(&key) {
             Some(row) => *row,
             None => {
-                let (address, name, user) = &key;
+                let (addr, name, user) = &key;
+                let address = text(addr);
                 let found = self.select.query_row(params![address, name, user], |row| row.get(0)).optional()?;
                 let row = match found {
                     Some(row) => row,
@@ -73,18 +75,31 @@ impl<'c> Sources<'c> {
 
 /// What is kept of a source beside its port.
 fn key(source: &Source) -> Key {
-    let mut address = source.peer.addr.to_string();
-    if let Some(port) = source.peer.addr.port() {
-        let without = address.strip_suffix(&format!(":{port}")).map(str::len);
-        address.truncate(without.unwrap_or(address.len()));
+    let addr = match source.peer.addr.clone() {
+        Addr::Inet(mut addr) => {
+            addr.set_port(0);
+            Addr::Inet(addr)
+        }
+        Addr::Vsock { cid, .. } => Addr::Vsock { cid, port: 0 },
+        unix @ Addr::Unix(_) => unix,
+    };
+    (addr, source.name.clone(), source.peer.credentials.map(|peer| peer.uid))
+}
+
+/// The address of a key as it is in the file.
+fn text(addr: &Addr) -> String {
+    let mut text = addr.to_string();
+    if addr.port().is_some() {
+        let without = text.strip_suffix(":0").map(str::len);
+        text.truncate(without.unwrap_or(text.len()));
     }
-    (address, source.name.clone(), source.peer.credentials.map(|peer| peer.uid))
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Addr, UnixName};
+    use crate::net::UnixName;
     use crate::service::Peer;
 
     #[test]
@@ -98,7 +113,7 @@ mod tests {
             (Addr::Unix(UnixName::Path("/run/a:1".into())), "/run/a:1"),
         ] {
             let source = Source { peer: Peer { addr, local: None, credentials: None }, name: None };
-            assert_eq!(key(&source).0, address);
+            assert_eq!(text(&key(&source).0), address);
         }
     }
 }
