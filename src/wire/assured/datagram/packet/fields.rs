@@ -1,14 +1,12 @@
-//! The fields of a packet's header line: how they are told apart, read and written.
+//! The fields of a packet's header line: how they are told apart and read.
 //!
 //! Apart from what they mean, so that the strict rules (one space, no leading zeros) stand in one place.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::str::FromStr;
 
 use super::Malformed;
 use crate::wire::assured::{Code, MAX_HEADER, MAX_NUMBER};
-use crate::wire::is_harmless;
 
 /// The header line of a packet, without its end, and what follows; none where there is no end.
 pub(super) fn split(packet: &[u8]) -> Result<(&str, Option<&[u8]>), Malformed> {
@@ -90,21 +88,7 @@ pub(super) fn number(digits: &str) -> Option<u64> {
     plain.then(|| digits.parse().ok()).flatten().filter(|number| *number <= MAX_NUMBER)
 }
 
-/// Writes a text as the value of a name: what would end it, or is no letter, as `%` and two digits for each byte.
-pub(super) fn escape(text: &str, out: &mut String) {
-    for letter in text.chars() {
-        if letter == '%' || letter.is_whitespace() || !is_harmless(letter) {
-            for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
-                // Writing to a string cannot fail.
-                _ = write!(out, "%{byte:02x}");
-            }
-        } else {
-            out.push(letter);
-        }
-    }
-}
-
-/// Reads what [`escape`] has written.
+/// What a value stands for.
 pub(super) fn unescape(value: &str) -> Result<Cow<'_, str>, Malformed> {
     const WRONG: Malformed = Malformed("a value has a `%` that is none");
     if !value.contains('%') {
@@ -123,17 +107,6 @@ pub(super) fn unescape(value: &str) -> Result<Cow<'_, str>, Malformed> {
         }
     }
     String::from_utf8(bytes).map(Cow::Owned).map_err(|_| WRONG)
-}
-
-/// Appends as much of a text for people as has room in so many bytes: what is no letter as a space.
-pub(super) fn push_reason(text: &str, room: usize, out: &mut String) {
-    let end = out.len() + room;
-    for letter in text.chars().map(|letter| if is_harmless(letter) { letter } else { ' ' }) {
-        if out.len() + letter.len_utf8() > end {
-            break;
-        }
-        out.push(letter);
-    }
 }
 
 #[cfg(test)]
@@ -159,25 +132,6 @@ mod tests {
             ("٧", None),
         ] {
             assert_eq!(number(digits), read, "{digits:?}");
-        }
-    }
-
-    #[test]
-    fn a_value_may_be_any_text() {
-        for (text, written) in [
-            ("plain", "plain"),
-            ("", ""),
-            ("é=1", "é=1"),
-            ("a b%\n\u{202e}", "a%20b%25%0a%e2%80%ae"),
-            ("\u{a0}", "%c2%a0"),
-        ] {
-            let mut out = String::new();
-            escape(text, &mut out);
-            assert_eq!(out, written);
-            assert_eq!(unescape(&out).as_deref(), Ok(text));
-        }
-        for bad in ["%", "%1", "%g0", "%ff", "a%2"] {
-            assert!(unescape(bad).is_err(), "{bad}");
         }
     }
 
