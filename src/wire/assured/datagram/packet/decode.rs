@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use super::fields::{self, Fields, unescape};
+use super::fields::{Fields, split, unescape};
 use super::{ClientPacket, Held, Malformed, ServerPacket};
+use crate::wire::assured::fields::{number, origin};
 use crate::wire::assured::{Again, GREETING, Level, Open, SessionId};
 
 impl<'a> ClientPacket<'a> {
@@ -15,7 +16,7 @@ impl<'a> ClientPacket<'a> {
     /// It is none.
     pub fn parse(packet: &'a [u8]) -> Result<Self, Malformed> {
         let line = packet.strip_prefix(GREETING).ok_or(Malformed("it does not begin with `WILCO/1 `"))?;
-        let (line, body) = fields::split(line)?;
+        let (line, body) = split(line)?;
         let mut fields = Fields::new(line);
         let verb = fields.next()?;
         let session = fields.parse("a session is named by 16 to 64 of the characters 0-9 and a-z")?;
@@ -50,7 +51,7 @@ impl<'a> ClientPacket<'a> {
         for value in fields.values() {
             let (name, value) = value?;
             match name {
-                "try" => attempt = Some(fields::number(value).ok_or(Malformed("`try` is a number"))?),
+                "try" => attempt = Some(number(value).ok_or(Malformed("`try` is a number"))?),
                 "cookie" => cookie = Some(value.parse().map_err(|_| Malformed("`cookie` has 32 hexadecimal digits"))?),
                 "ack" => open.level = Some(level(value)?),
                 "token" => open.token = Some(unescape(value)?),
@@ -67,10 +68,7 @@ impl<'a> ClientPacket<'a> {
         let mut origin = None;
         for value in fields.values() {
             if let ("oid", value) = value? {
-                const WRONG: Malformed = Malformed("`oid` is a session, a colon and a number");
-                let (session, number) = value.split_once(':').ok_or(WRONG)?;
-                let number = fields::number(number).filter(|number| *number > 0).ok_or(WRONG)?;
-                origin = Some((session.parse().map_err(|_| WRONG)?, number));
+                origin = Some(self::origin(value).ok_or(Malformed("`oid` is a session, a colon and a number"))?);
             }
         }
         Ok(Self::Message { session, cookie, number, origin, body })
@@ -84,7 +82,7 @@ impl<'a> ServerPacket<'a> {
     /// It is none.
     pub fn parse(packet: &'a [u8]) -> Result<Self, Malformed> {
         let line = packet.strip_prefix(GREETING).ok_or(Malformed("it does not begin with `WILCO/1 `"))?;
-        let (line, body) = fields::split(line)?;
+        let (line, body) = split(line)?;
         if body.is_some_and(|body| !body.is_empty()) {
             return Err(Malformed("it has a body"));
         }
@@ -105,14 +103,13 @@ impl<'a> ServerPacket<'a> {
             "E" => {
                 let attempt = match fields.next()? {
                     "-" => None,
-                    digits => Some(fields::number(digits).ok_or(Malformed("an attempt is a number"))?),
+                    digits => Some(number(digits).ok_or(Malformed("an attempt is a number"))?),
                 };
                 let code = fields.code()?;
                 let again = match fields.next()? {
                     "never" => Again::Never,
                     digits => {
-                        let after =
-                            fields::number(digits).ok_or(Malformed("it says `never` or so many milliseconds"))?;
+                        let after = number(digits).ok_or(Malformed("it says `never` or so many milliseconds"))?;
                         Again::After(Duration::from_millis(after))
                     }
                 };
@@ -126,7 +123,7 @@ impl<'a> ServerPacket<'a> {
         let cookie = fields.parse("a cookie has 32 hexadecimal digits")?;
         let acknowledged = match fields.next()? {
             "-" => None,
-            digits => Some(fields::number(digits).ok_or(Malformed("a number is none"))?),
+            digits => Some(number(digits).ok_or(Malformed("a number is none"))?),
         };
         let checksum = match fields.next()? {
             "-" => None,
@@ -137,7 +134,7 @@ impl<'a> ServerPacket<'a> {
         let (mut attempt, mut granted, mut server) = (None, None, None);
         for value in fields.values() {
             match value? {
-                ("try", value) => attempt = Some(fields::number(value).ok_or(Malformed("`try` is a number"))?),
+                ("try", value) => attempt = Some(number(value).ok_or(Malformed("`try` is a number"))?),
                 ("ack", value) => granted = Some(level(value)?),
                 ("srv", value) => server = Some(unescape(value)?),
                 _ => {}
@@ -168,8 +165,7 @@ impl<'a> ServerPacket<'a> {
 
 /// A level by its name on the wire.
 fn level(name: &str) -> Result<Level, Malformed> {
-    let known = Level::ALL.iter().find(|(_, known)| *known == name).map(|(level, _)| *level);
-    known.ok_or(Malformed("`ack` is store, run or show"))
+    Level::of_name(name).ok_or(Malformed("`ack` is store, run or show"))
 }
 
 fn is_hexadecimal(digits: &str) -> bool {

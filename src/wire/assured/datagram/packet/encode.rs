@@ -142,9 +142,7 @@ fn write_open(
 ) -> Option<&'static [u8]> {
     let Open { session, first, next, level, token, name, .. } = open;
     _ = write!(line, "O {session} {first} {next}");
-    if let Some(attempt) = attempt {
-        _ = write!(line, " try={attempt}");
-    }
+    write_attempt(attempt, line);
     if let Some(cookie) = cookie {
         _ = write!(line, " cookie={cookie}");
     }
