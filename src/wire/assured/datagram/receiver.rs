@@ -187,6 +187,11 @@ impl DatagramReceiver {
         if self.is_put_off(now) {
             return;
         }
+        // Of one that is too long nothing but its length is kept.
+        let body = match body {
+            Ok(body) if body.len() as u64 > self.config.max_body => Err(body.len() as u64),
+            body => body,
+        };
         let next = number == self.handed.0 + 1;
         let size = Self::OVERHEAD + body.map_or(0, <[u8]>::len);
         let beyond = number > self.told() + 1 + u64::from(WINDOW)
@@ -195,13 +200,8 @@ impl DatagramReceiver {
         if beyond && !is_broken(Rule::HoldWithinLimits) {
             return;
         }
-        let body = match body {
-            Ok(body) if body.len() as u64 <= self.config.max_body => Ok(body.to_vec()),
-            Ok(body) => Err(body.len() as u64),
-            Err(length) => Err(length),
-        };
         self.held_bytes += size;
-        self.held.insert(number, Waiting { body, origin });
+        self.held.insert(number, Waiting { body: body.map(<[u8]>::to_vec), origin });
         // What does not come next will not be answered soon; what does is answered once it is durable.
         self.acknowledge |= self.in_hand || self.next_held().is_none();
         if is_broken(Rule::AcknowledgeAfterCommit) && self.next_held().is_some() {
@@ -583,5 +583,6 @@ mod tests {
             run.refused.iter().map(|(number, code, _)| (*number, code.0)).collect::<Vec<_>>(),
             [(2, 413), (3, 413)]
         );
+        assert_eq!(receiver.held_bytes(), 0, "what is kept of them is gone");
     }
 }
