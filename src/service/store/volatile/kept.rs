@@ -24,9 +24,9 @@ impl Kept {
         Self { verdicts: VecDeque::new(), tally: Tally { bytes: 0, all: all.clone() } }
     }
 
-    pub(super) fn push(&mut self, number: u64, verdict: Verdict) {
-        self.tally.add(size(&verdict));
-        self.verdicts.push_back((number, verdict));
+    pub(super) fn extend<'a>(&mut self, verdicts: impl Iterator<Item = &'a (u64, Verdict)> + Clone) {
+        self.tally.add(verdicts.clone().map(|(_, verdict)| size(verdict)).sum());
+        self.verdicts.extend(verdicts.cloned());
     }
 
     pub(super) fn to_vec(&self) -> Vec<(u64, Verdict)> {
@@ -35,10 +35,9 @@ impl Kept {
 
     /// Forgets all up to this number.
     pub(super) fn forget(&mut self, through: u64) {
-        while let Some((_, verdict)) = self.verdicts.front().filter(|(number, _)| *number <= through) {
-            self.tally.subtract(size(verdict));
-            self.verdicts.pop_front();
-        }
+        let noted = self.verdicts.partition_point(|(number, _)| *number <= through);
+        let bytes = self.verdicts.drain(..noted).map(|(_, verdict)| size(&verdict)).sum();
+        self.tally.subtract(bytes);
         self.shrink();
     }
 

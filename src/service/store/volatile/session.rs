@@ -66,11 +66,8 @@ impl State {
         self.tried = 0;
         let is_refused = run.refused.iter().any(|(number, ..)| *number == through);
         self.checksum = (!is_refused).then(|| checksum(run.message(through)));
-        for (number, verdict) in verdicts {
-            if self.replies || !is_reply(verdict) {
-                self.kept.push(*number, verdict.clone());
-            }
-        }
+        let replies = self.replies;
+        self.kept.extend(verdicts.iter().filter(|(_, verdict)| replies || !is_reply(verdict)));
         self.kept.forget(through.saturating_sub(u64::from(WINDOW)));
         self.kept.forget_replies(MAX_REPLIES);
     }
