@@ -5,7 +5,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::harness::{Finished, Launch, Program, expect_error, expect_success};
 
@@ -34,7 +36,7 @@ fn read_line(stream: &mut TcpStream) {
 
 /// Closes with a reset instead of an end.
 fn reset(stream: TcpStream) {
-    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).expect("set linger");
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("set linger");
 }
 
 #[test]
@@ -102,7 +104,7 @@ fn counts(done: &Finished) -> (u64, u64) {
 fn two_of_three_acknowledged_is_4() {
     let three = ["-m", "one", "-m", "two", "-m", "three"];
     for ends in ["end", "reset", "silence"] {
-        let (given_up, wait) = std::sync::mpsc::channel::<()>();
+        let (given_up, wait) = mpsc::channel::<()>();
         let (port, _serving) = peer(move |mut stream| {
             (0..3).for_each(|_| read_line(&mut stream));
             stream.write_all(b"ok\nok\n").expect("answer");
@@ -125,7 +127,7 @@ fn one_that_reads_a_part_of_ten_megabytes_is_4() {
     // What it does when it has read 150 kB: goes, goes with a reset, ends its half and goes, ends its half and stays.
     for ends in ["end", "reset", "half", "half and stay"] {
         for framing in ["line", "whole"] {
-            let (given_up, wait) = std::sync::mpsc::channel::<()>();
+            let (given_up, wait) = mpsc::channel::<()>();
             let (port, _serving) = peer(move |mut stream| {
                 stream.read_exact(&mut vec![0; PART]).expect("read a part");
                 match ends {
@@ -205,19 +207,20 @@ fn one_that_never_stops_talking_does_not_keep_the_client() {
 
 #[test]
 fn an_answer_without_end_is_waited_for_no_longer_than_any() {
-    let (port, _serving) = peer(|mut stream| {
-        // A byte now and then, each of which puts off the silence that would end the answer.
-        while stream.write_all(b"x").is_ok() {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
+    let (given_up, wait) = mpsc::channel::<()>();
+    let (port, _serving) = peer(move |mut stream| {
+        // A byte now and then, each of which puts off the silence that would end the answer, until the client has given up.
+        let pause = Duration::from_millis(50);
+        while stream.write_all(b"x").is_ok() && wait.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {}
     });
     let done = client(&port, &["-m", "hello", "--timeout", "500ms"]).finish();
+    drop(given_up);
     expect_error(&done, 4, &["no acknowledgement within 500ms"]);
 }
 
 #[test]
 fn one_that_takes_nothing_is_not_waited_for_for_ever() {
-    let (given_up, wait) = std::sync::mpsc::channel::<()>();
+    let (given_up, wait) = mpsc::channel::<()>();
     let (port, _serving) = peer(move |stream| {
         socket2::SockRef::from(&stream).set_recv_buffer_size(4096).expect("a small buffer");
         // The connection is held, and never read, until the client has given up.
@@ -246,7 +249,7 @@ fn without_acknowledgements_an_orderly_end_is_success_and_a_reset_is_not() {
         read_line(&mut stream);
         stream.shutdown(Shutdown::Read).expect("shut down");
         stream.read_to_end(&mut Vec::new()).expect("wait for the client's end");
-        std::thread::park_timeout(std::time::Duration::from_secs(20));
+        std::thread::park_timeout(Duration::from_secs(20));
     });
     let done = client(&port, &["--no-ack", "-m", "hello", "--timeout", "300ms"]).finish();
     expect_error(&done, 4, &["has not ended"]);
@@ -262,7 +265,7 @@ fn without_acknowledgements_answers_are_shown_and_change_nothing() {
     let (port, serving) = peer(|mut stream| {
         read_line(&mut stream);
         stream.write_all(b"ok\n").expect("answer");
-        std::thread::park_timeout(std::time::Duration::from_secs(20));
+        std::thread::park_timeout(Duration::from_secs(20));
     });
     let done = client(&port, &["--no-ack", "-m", "one", "-m", "two", "--timeout", "300ms"]).finish();
     assert_eq!((done.status.code(), done.stdout.as_str()), (Some(4), "ok\n"), "{}", done.report());

@@ -1,16 +1,17 @@
 //! `Fields`: the parts of a header line, which one space keeps apart.
 //!
-//! Apart from the frames that are made of them: here is how strictly numbers, keys and values are read.
+//! Apart from the frames and packets that are made of them: here is how strictly numbers, keys and values are read.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{Code, MAX_NUMBER};
+use super::{Code, MAX_NUMBER, SessionId};
 
 /// What is wrong with a field; nothing in it comes from the other side.
 pub(super) type Flaw = Cow<'static, str>;
 
 /// What is left of a header line.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a>(Option<&'a str>);
 
 impl<'a> Fields<'a> {
@@ -140,6 +141,12 @@ pub(super) fn optional<'a, T>(
 /// A time in milliseconds.
 pub(super) fn milliseconds(field: &str) -> Option<Duration> {
     number(field).map(Duration::from_millis)
+}
+
+/// Where a message was first: a session, a colon and the number in it.
+pub(super) fn origin(value: &str) -> Option<(SessionId, u64)> {
+    let (session, number) = value.split_once(':')?;
+    Some((session.parse().ok()?, self::number(number).filter(|number| *number > 0)?))
 }
 
 /// What a value stands for: each `%` begins an escape of two hexadecimal digits (RFC 3986, section 2.1). Together they are UTF-8.

@@ -177,6 +177,11 @@ impl Level {
         }
     }
 
+    /// The one of this name.
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(level, _)| *level)
+    }
+
     /// Its name on the wire.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(level, _)| *level == self).map_or("", |(_, name)| name)

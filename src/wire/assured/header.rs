@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::fields::{Fields, Flaw, milliseconds, number, of_message, optional, required, unescaped};
+use super::fields::{self, Fields, Flaw, milliseconds, number, of_message, optional, required, unescaped};
 use super::{Again, ClientFrame, FrameError, GREETING, Grant, Level, Open, ServerFrame, SessionId};
 
 /// What a header line says.
@@ -154,12 +154,7 @@ fn message(mut fields: Fields<'_>) -> Result<Body, Flaw> {
         field => Length::Bytes(field.and_then(self::number).ok_or("the length is neither a number nor -")?),
     };
     let [origin] = fields.keys(["oid"])?;
-    Ok(Body { number, length, origin: optional("oid", origin, self::origin)? })
-}
-
-fn origin(value: &str) -> Option<(SessionId, u64)> {
-    let (session, number) = value.split_once(':')?;
-    Some((session.parse().ok()?, self::number(number).filter(|number| *number > 0)?))
+    Ok(Body { number, length, origin: optional("oid", origin, fields::origin)? })
 }
 
 fn open(fields: Fields<'_>) -> Result<Open<'_>, Flaw> {
@@ -169,7 +164,7 @@ fn open(fields: Fields<'_>) -> Result<Open<'_>, Flaw> {
         session: required("sid", session, |value| value.parse().ok())?,
         first: required("first", first, number).and_then(of_message)?,
         next: required("next", next, number)?,
-        level: optional("ack", level, self::level)?,
+        level: optional("ack", level, Level::of_name)?,
         replies: optional("reply", replies, |value| (value == "1").then_some(true))?.unwrap_or_default(),
         token: optional("token", token, unescaped)?,
         name: optional("name", name, unescaped)?,
@@ -178,10 +173,6 @@ fn open(fields: Fields<'_>) -> Result<Open<'_>, Flaw> {
         true => Ok(open),
         false => Err("next= is below first=".into()),
     }
-}
-
-fn level(value: &str) -> Option<Level> {
-    Level::ALL.iter().find(|(_, name)| *name == value).map(|(level, _)| *level)
 }
 
 fn grant(fields: Fields<'_>) -> Result<Grant<'_>, Flaw> {
@@ -195,7 +186,7 @@ fn grant(fields: Fields<'_>) -> Result<Grant<'_>, Flaw> {
         window_bytes: required("winb", window_bytes, number)?,
         max_body: required("max", max_body, number)?,
         idle: required("idle", idle, number).map(Duration::from_secs)?,
-        level: required("ack", level, self::level)?,
+        level: required("ack", level, Level::of_name)?,
         server: required("srv", server, unescaped)?,
     })
 }

@@ -3,6 +3,7 @@
 //! Apart from plain messages, which carry no numbers. Nothing here reads, writes or looks at a clock: [`Sender`] and [`Receiver`] are told
 //! what has come and what time it is, and say what is to be done. `docs/protocol.md` has the bytes.
 
+mod agreement;
 pub mod datagram;
 mod decoder;
 mod detection;

@@ -154,10 +154,13 @@ fn sigterm_lets_the_program_finish_and_puts_the_rest_off() {
         nix::unistd::mkfifo(&path(name), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
     }
     let (server, port) = running(&format!("echo > {}; read -r x < {}", path("begun").display(), path("go").display()));
+    let mut idle = open(&port, "c123456789abcdef", 1, 1);
     let mut talk = open(&port, SID, 1, 9);
     talk.say("M 1 1\na\nM 2 1\nb\nM 3 1\nc\n");
     std::fs::read(path("begun")).expect("it runs");
     server.signal(Signal::SIGTERM);
+    // Once this one is told, the server knows: before that it might begin the next message, which nobody would let go on.
+    idle.expect("BYE 0 drain");
     std::fs::write(path("go"), "x\n").expect("let it go on");
     talk.expect("A 1");
     let mut line = talk.hear();

@@ -21,6 +21,18 @@ struct Slow {
     came: Notify,
 }
 
+impl Slow {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            store: MemoryStore::as_if_lasting(),
+            places: Semaphore::new(0),
+            in_hand: AtomicU64::new(0),
+            most: AtomicU64::new(0),
+            came: Notify::new(),
+        })
+    }
+}
+
 impl Store for Slow {
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Opened, StoreError>> {
         self.store.open(opening)
@@ -85,14 +97,7 @@ impl Client {
 
 #[tokio::test]
 async fn a_store_that_is_slow_keeps_nothing_else_waiting() {
-    let slow = Slow {
-        store: MemoryStore::as_if_lasting(),
-        places: Semaphore::new(0),
-        in_hand: AtomicU64::new(0),
-        most: AtomicU64::new(0),
-        came: Notify::new(),
-    };
-    let store = Arc::new(slow);
+    let store = Slow::new();
     let (port, stop, serving) = serve(store.clone()).await;
     let mut client = Client::open(&port).await;
     client.say("M 1 1\na\n").await;
@@ -125,14 +130,7 @@ async fn a_store_that_is_slow_keeps_nothing_else_waiting() {
 
 #[tokio::test]
 async fn a_client_that_sends_more_than_it_was_granted_waits() {
-    let slow = Slow {
-        store: MemoryStore::as_if_lasting(),
-        places: Semaphore::new(0),
-        in_hand: AtomicU64::new(0),
-        most: AtomicU64::new(0),
-        came: Notify::new(),
-    };
-    let store = Arc::new(slow);
+    let store = Slow::new();
     let (port, _stop, _serving) = serve(store.clone()).await;
     let client = Client::open(&port).await;
     let (mut reader, mut writer) = client.0.into_inner().into_split();

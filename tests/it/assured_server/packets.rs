@@ -25,8 +25,18 @@ fn storing(kind: &str, directory: &Path) -> (Program, std::path::PathBuf) {
 
 /// A client with packets, of whatever kind.
 trait Packets {
-    fn put(&self, packet: &str);
-    fn hear(&self) -> String;
+    fn send_packet(&self, packet: &[u8]) -> io::Result<usize>;
+    fn receive_packet(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    fn put(&self, packet: &str) {
+        self.send_packet(packet.as_bytes()).expect("send");
+    }
+
+    fn hear(&self) -> String {
+        let mut buffer = vec![0; 4096];
+        let length = self.receive_packet(&mut buffer).expect("receive");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
 
     #[track_caller]
     fn expect_acknowledged(&self, last: u64) {
@@ -54,38 +64,32 @@ impl Sequenced {
 }
 
 impl Packets for Sequenced {
-    fn put(&self, packet: &str) {
-        send(self.0.as_raw_fd(), packet.as_bytes(), MsgFlags::MSG_NOSIGNAL).expect("send");
+    fn send_packet(&self, packet: &[u8]) -> io::Result<usize> {
+        Ok(send(self.0.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL)?)
     }
 
-    fn hear(&self) -> String {
-        let mut buffer = vec![0; 4096];
-        let length = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()).expect("receive");
-        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    fn receive_packet(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.0.as_raw_fd(), buffer, MsgFlags::empty())?)
     }
 }
 
 impl Packets for UdpSocket {
-    fn put(&self, packet: &str) {
-        self.send(packet.as_bytes()).expect("send");
+    fn send_packet(&self, packet: &[u8]) -> io::Result<usize> {
+        self.send(packet)
     }
 
-    fn hear(&self) -> String {
-        let mut buffer = vec![0; 4096];
-        let length = self.recv(&mut buffer).expect("receive");
-        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    fn receive_packet(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.recv(buffer)
     }
 }
 
 impl Packets for UnixDatagram {
-    fn put(&self, packet: &str) {
-        self.send(packet.as_bytes()).expect("send");
+    fn send_packet(&self, packet: &[u8]) -> io::Result<usize> {
+        self.send(packet)
     }
 
-    fn hear(&self) -> String {
-        let mut buffer = vec![0; 4096];
-        let length = self.recv(&mut buffer).expect("receive");
-        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    fn receive_packet(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.recv(buffer)
     }
 }
 

@@ -7,8 +7,6 @@
 mod broken;
 mod cookie;
 mod flight;
-mod from_client;
-mod from_server;
 mod packet;
 mod receiver;
 mod round_trip;
@@ -16,7 +14,6 @@ mod sender;
 mod sessions;
 #[cfg(test)]
 mod simulation;
-mod text;
 mod window;
 
 use std::time::Duration;

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Event, Link, Sender, StopReason, Window};
+use crate::wire::assured::agreement::{Known, forked, given_up};
 use crate::wire::assured::{Again, ClientFrame, Code, Grant, PING_AFTER, ServerFrame, TAKE_OVERS, checksum};
 
 impl Sender {
@@ -78,18 +79,9 @@ impl Sender {
     fn granted(&mut self, grant: &Grant<'_>, now: Instant) {
         let acknowledged = grant.acknowledged;
         let before = self.settled;
-        if acknowledged < before {
-            let reason =
-                format!("the server has {acknowledged} messages of the session, and had acknowledged {before}");
-            return self.stop(StopReason::Lost(Code::SERVER_BEHIND, reason));
-        }
-        if acknowledged >= self.next {
-            let last = self.next - 1;
-            let reason = format!("the server has {acknowledged} messages of the session, and {last} were sent");
-            return self.stop(StopReason::Lost(Code::CLIENT_BEHIND, reason));
-        }
-        if let Some(wanted) = self.config.level.filter(|wanted| *wanted > grant.level) {
-            return self.stop(StopReason::Refused(Code::NOT_ACCEPTABLE, wanted.unmet().to_owned()));
+        let known = Known { settled: before, next: self.next, level: self.config.level };
+        if let Some(objection) = known.objection(acknowledged, Some(grant.level)) {
+            return self.stop(objection);
         }
         self.window = Window { messages: grant.window.into(), bytes: grant.window_bytes };
         self.ping_after = (grant.idle / 3).clamp(Self::LEAST_PING_AFTER, PING_AFTER);
@@ -116,8 +108,7 @@ impl Sender {
 
     /// Rule C3.
     fn forked(&mut self, number: u64) {
-        let reason = format!("message {number} is not the one that the server has");
-        self.stop(StopReason::Lost(Code::CLIENT_BEHIND, reason));
+        self.stop(forked(number));
     }
 
     fn opened(&mut self, acknowledged: u64, now: Instant) {
@@ -198,12 +189,7 @@ impl Sender {
                 self.taken_over += 1;
                 self.drop_link(reason, now);
             }
-            Again::Never => self.stop(match code {
-                Code::CLIENT_BEHIND | Code::UNKNOWN_SESSION | Code::SERVER_BEHIND | Code::TAKEN_OVER => {
-                    StopReason::Lost(code, reason)
-                }
-                _ => StopReason::Refused(code, reason),
-            }),
+            Again::Never => self.stop(given_up(code, reason)),
             Again::After(least) => {
                 self.events.push_back(Event::Disconnect);
                 self.elsewhere = true;

@@ -10,7 +10,7 @@ use super::super::broken::{Rule, is_broken};
 use super::super::flight::News;
 use super::super::{Cookie, Held, ServerPacket};
 use super::{DatagramSender, Event, Link};
-use crate::wire::assured::sender::StopReason;
+use crate::wire::assured::agreement::{Known, forked, given_up};
 use crate::wire::assured::{Again, Code, Level, checksum};
 
 impl DatagramSender {
@@ -77,19 +77,10 @@ impl DatagramSender {
             return;
         };
         let before = self.settled;
-        if acknowledged < before {
-            let reason =
-                format!("the server has {acknowledged} messages of the session, and had acknowledged {before}");
-            return self.stop(StopReason::Lost(Code::SERVER_BEHIND, reason));
-        }
-        if acknowledged >= self.next {
-            let last = self.next - 1;
-            let reason = format!("the server has {acknowledged} messages of the session, and {last} were sent");
-            return self.stop(StopReason::Lost(Code::CLIENT_BEHIND, reason));
-        }
+        let known = Known { settled: before, next: self.next, level: self.config.sender.level };
         // What was left out for want of room is checked by the server alone.
-        if let Some((wanted, _)) = self.config.sender.level.zip(level).filter(|(wanted, granted)| wanted > granted) {
-            return self.stop(StopReason::Refused(Code::NOT_ACCEPTABLE, wanted.unmet().to_owned()));
+        if let Some(objection) = known.objection(acknowledged, level) {
+            return self.stop(objection);
         }
         self.window.grant(window);
         self.granted_body = max_body;
@@ -114,8 +105,7 @@ impl DatagramSender {
 
     /// Rule C3.
     fn forked(&mut self, number: u64) {
-        let reason = format!("message {number} is not the one that the server has");
-        self.stop(StopReason::Lost(Code::CLIENT_BEHIND, reason));
+        self.stop(forked(number));
     }
 
     fn opened(&mut self, acknowledged: u64, cookie: Cookie, now: Instant) {
@@ -213,12 +203,7 @@ impl DatagramSender {
 
     fn refused_session(&mut self, code: Code, again: Again, reason: String, now: Instant) {
         match again {
-            Again::Never => self.stop(match code {
-                Code::CLIENT_BEHIND | Code::UNKNOWN_SESSION | Code::SERVER_BEHIND | Code::TAKEN_OVER => {
-                    StopReason::Lost(code, reason)
-                }
-                _ => StopReason::Refused(code, reason),
-            }),
+            Again::Never => self.stop(given_up(code, reason)),
             Again::After(least) => {
                 self.events.push_back(Event::Disconnect);
                 self.elsewhere = true;

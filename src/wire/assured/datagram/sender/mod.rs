@@ -184,19 +184,10 @@ impl DatagramSender {
         }
         match input {
             Input::Accepted(run) => {
-                if !self.has_unsettled() {
-                    // Waiting begins with what there is to wait for.
-                    self.moved = now;
-                }
                 self.held.push(run);
-                self.assigned(self.held.next());
+                self.assigned(self.held.next(), now);
             }
-            Input::Assigned(next) => {
-                if !self.has_unsettled() {
-                    self.moved = now;
-                }
-                self.assigned(next);
-            }
+            Input::Assigned(next) => self.assigned(next, now),
             Input::NoMore => self.no_more = true,
             Input::Connected if self.link == Link::Connecting => {
                 self.cookie = None;
@@ -278,12 +269,16 @@ impl DatagramSender {
         self.no_more && self.held.next() >= self.next
     }
 
-    /// Begins an attempt to open the session.
-    fn assigned(&mut self, next: u64) {
+    fn assigned(&mut self, next: u64, now: Instant) {
+        if !self.has_unsettled() {
+            // Waiting begins with what there is to wait for.
+            self.moved = now;
+        }
         self.tally.accepted += next.saturating_sub(self.next);
         self.next = self.next.max(next);
     }
 
+    /// Begins an attempt to open the session.
     fn open(&mut self, now: Instant) {
         let timeout = self.first_timeout();
         self.attempt += 1;
