@@ -69,9 +69,9 @@ impl Both {
                         self.receiver.handle(receiver::Input::Applied(applied), self.now);
                     }
                     receiver::Output::Note(number) => self.log.push(format!("noted {number}")),
-                    receiver::Output::Send(frame) => {
-                        self.log.push(format!("{frame:?}"));
-                        self.sender.handle(sender::Input::Frame(frame), self.now);
+                    receiver::Output::Send(frame) => self.hear(frame),
+                    receiver::Output::Reply { number, body } => {
+                        self.hear(ServerFrame::Reply { number, body: body.to_vec().into() });
                     }
                 }
             }
@@ -79,6 +79,11 @@ impl Both {
                 return None;
             }
         }
+    }
+
+    fn hear(&mut self, frame: ServerFrame<'_>) {
+        self.log.push(format!("{frame:?}"));
+        self.sender.handle(sender::Input::Frame(frame), self.now);
     }
 
     fn apply(&mut self, run: &Run) -> Applied {

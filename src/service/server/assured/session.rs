@@ -2,6 +2,7 @@
 //!
 //! Apart from what carries the frames: a stream, packets.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,9 +19,9 @@ use crate::service::server::setting::Setting;
 use crate::service::store::{Opened, Opening, Owner, Source, Store, StoreError};
 use crate::service::workspace::SMALL_TAIL;
 use crate::service::{BoxFuture, Conversation, Observed, Peer};
-use crate::wire::assured::receiver::{Input, Output};
+use crate::wire::assured::receiver::{Allowance, Input, Output};
 use crate::wire::assured::{
-    Again, Applied, ClientFrame, Code, Denied, FrameError, Open, PutOff, Receiver, ReceiverConfig, ServerFrame,
+    Again, Applied, ClientFrame, Code, Denied, FrameError, Open, PutOff, Receiver, ReceiverConfig, Run, ServerFrame,
     SessionId, Verdict,
 };
 
@@ -102,6 +103,16 @@ impl<'a> Session<'a> {
         self.receiver.handle(Input::Frame(frame), now.into_std());
     }
 
+    /// The messages that come next, as a decoder finds those that are allowed from a number on. Says how many bytes are done with.
+    pub(super) fn take_messages(&mut self, now: Instant, find: impl FnOnce(u64, Allowance) -> (usize, Run)) -> usize {
+        let (used, run) = find(self.receiver.next(), self.receiver.allows());
+        if !run.is_empty() {
+            self.had.had_message = true;
+            self.receiver.handle(Input::Messages(run), now.into_std());
+        }
+        used
+    }
+
     /// Takes what is no frame.
     pub(super) fn broken(&mut self, error: FrameError) {
         let FrameError { code, reason } = error;
@@ -163,15 +174,21 @@ impl<'a> Session<'a> {
         grace: Duration,
         send: &mut impl FnMut(&ServerFrame<'_>) -> Room,
     ) -> Poll<()> {
+        let mut now = self.hear(cx, grace);
         loop {
-            self.hear(cx);
-            let now = Instant::now();
-            match self.receiver.poll(now.checked_sub(grace).unwrap_or(now).into_std()) {
+            match self.receiver.poll(now) {
                 Output::Send(frame) => {
                     self.log(&frame);
                     if send(&frame) == Room::None {
                         return Poll::Pending;
                     }
+                    continue;
+                }
+                Output::Reply { number, body } => {
+                    if send(&ServerFrame::Reply { number, body: Cow::Borrowed(&body) }) == Room::None {
+                        return Poll::Pending;
+                    }
+                    continue;
                 }
                 Output::Open(open) => self.ask(open),
                 Output::Apply(run) => match &self.open {
@@ -195,6 +212,8 @@ impl<'a> Session<'a> {
                     return if is_over { Poll::Ready(()) } else { Poll::Pending };
                 }
             }
+            // What was asked for may be there at once.
+            now = self.hear(cx, grace);
         }
     }
 
@@ -222,8 +241,8 @@ impl<'a> Session<'a> {
         std::mem::take(&mut self.had)
     }
 
-    /// Passes on what has come from elsewhere than the client.
-    fn hear(&mut self, cx: &mut Context<'_>) {
+    /// Passes on what has come from elsewhere than the client. Gives the time as it is where what is under way has so much more of it.
+    fn hear(&mut self, cx: &mut Context<'_>, grace: Duration) -> std::time::Instant {
         if self.setting.terms.stop.is_set() && !self.draining {
             self.draining = true;
             self.handle(Input::Drain);
@@ -247,6 +266,8 @@ impl<'a> Session<'a> {
         if self.ended && self.receiver.is_open() {
             self.handle(Input::Frame(ClientFrame::Bye));
         }
+        let now = Instant::now();
+        now.checked_sub(grace).unwrap_or(now).into_std()
     }
 
     fn handle(&mut self, input: Input<'_>) {
@@ -256,7 +277,7 @@ impl<'a> Session<'a> {
     /// Asks the store for the session.
     fn ask(&mut self, open: Open<'static>) {
         let Open { session, first, replies, token, name, .. } = open;
-        let source = Arc::new(Source { peer: self.peer.clone(), name: name.map(std::borrow::Cow::into_owned) });
+        let source = Arc::new(Source { peer: self.peer.clone(), name: name.map(Cow::into_owned) });
         let opening = Opening { session, first, principal: principal(self.peer, token.as_deref()), replies, source };
         let answer = self.store.open(opening.clone());
         self.opening = Some((opening, answer));

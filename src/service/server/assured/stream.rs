@@ -58,6 +58,15 @@ impl Frames<'_> {
         let (mut done, mut found) = (0, false);
         let now = Instant::now();
         while session.wants_input() {
+            let decoder = &mut self.decoder;
+            let unread = &self.inbox.unread()[done..];
+            match session.take_messages(now, |first, allowed| decoder.messages(first, allowed, unread)) {
+                0 => {}
+                used => {
+                    (done, found) = (done + used, true);
+                    continue;
+                }
+            }
             match self.decoder.client_frame(&self.inbox.unread()[done..]) {
                 Ok((used, frame)) => {
                     done += used;
