@@ -313,12 +313,10 @@ impl State {
         self.tried = 0;
         let is_refused = run.refused.iter().any(|(number, ..)| *number == through);
         self.checksum = (!is_refused).then(|| checksum(run.message(through)));
-        for (number, verdict) in verdicts {
-            if self.replies || !is_reply(verdict) {
-                self.kept.add(size(verdict));
-                self.verdicts.push_back((*number, verdict.clone()));
-            }
-        }
+        let replies = self.replies;
+        let kept = verdicts.iter().filter(|(_, verdict)| replies || !is_reply(verdict));
+        self.kept.add(kept.clone().map(|(_, verdict)| size(verdict)).sum());
+        self.verdicts.extend(kept.cloned());
         self.forget(through.saturating_sub(u64::from(WINDOW)));
         self.forget_replies(MAX_REPLIES);
     }
@@ -340,10 +338,9 @@ impl State {
     }
 
     fn forget(&mut self, through: u64) {
-        while let Some((_, verdict)) = self.verdicts.front().filter(|(number, _)| *number <= through) {
-            self.kept.subtract(size(verdict));
-            self.verdicts.pop_front();
-        }
+        let noted = self.verdicts.partition_point(|(number, _)| *number <= through);
+        let bytes = self.verdicts.drain(..noted).map(|(_, verdict)| size(&verdict)).sum();
+        self.kept.subtract(bytes);
         self.shrink();
     }
 
