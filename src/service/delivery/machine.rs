@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::wire::assured::datagram::{ClientPacket, DatagramConfig, DatagramSender, ServerPacket};
 use crate::wire::assured::sender::{Input, Output, SenderConfig, Start, Tally};
-use crate::wire::assured::{ClientFrame, Sender, ServerFrame};
+use crate::wire::assured::{ClientFrame, Sender, Series, ServerFrame};
 
 /// The sender of a delivery.
 #[derive(Debug)]
@@ -87,10 +87,26 @@ impl Machine {
         }
     }
 
+    /// The messages that would come next if one was said just now, no more once there are `enough` bytes. Datagrams go one by one.
+    pub(super) fn series(&mut self, enough: u64) -> Series<'_> {
+        match self {
+            Self::Frames(sender) => sender.series(enough),
+            Self::Datagrams(_) => Series::default(),
+        }
+    }
+
     pub(super) fn wants(&self) -> Option<u64> {
         match self {
             Self::Frames(sender) => sender.wants(),
             Self::Datagrams(sender) => sender.wants(),
+        }
+    }
+
+    /// Whether more of what a server has said may be handled before the next is asked for that is to be done: so the answers of a read are told together.
+    pub(super) fn takes_more(&self) -> bool {
+        match self {
+            Self::Frames(sender) => sender.wants_input(),
+            Self::Datagrams(_) => false,
         }
     }
 

@@ -80,8 +80,14 @@ impl Telling {
             {
                 *last = later;
             }
-            (Some(News::Replies(told)), News::Replies(more)) => told.extend(more),
             (_, news) => self.0.push_back(news),
+        }
+    }
+
+    pub(super) fn tell_reply(&mut self, number: u64, body: Vec<u8>) {
+        match self.0.back_mut() {
+            Some(News::Replies(told)) => told.push((number, body)),
+            _ => self.0.push_back(News::Replies(vec![(number, body)])),
         }
     }
 
@@ -99,8 +105,8 @@ mod tests {
         let mut telling = Telling::default();
         telling.tell(News::Acknowledged { first: 1, last: 3 });
         telling.tell(News::Acknowledged { first: 4, last: 9 });
-        telling.tell(News::Replies(vec![(10, b"ten".to_vec())]));
-        telling.tell(News::Replies(vec![(11, b"eleven".to_vec())]));
+        telling.tell_reply(10, b"ten".to_vec());
+        telling.tell_reply(11, b"eleven".to_vec());
         telling.tell(News::Acknowledged { first: 10, last: 11 });
         assert_eq!(telling.fetch(), Some(News::Acknowledged { first: 1, last: 9 }));
         assert!(matches!(telling.fetch(), Some(News::Replies(replies)) if replies.len() == 2));
