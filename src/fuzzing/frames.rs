@@ -20,10 +20,9 @@ pub fn frames(is_client: bool, stream: &[u8], pieces: &[u8]) {
     for sizes in [&sizes[..], &[1]] {
         assert_eq!(decode(MAX_BODY, stream, sizes), whole, "in pieces of {sizes:?}");
     }
-    if is_client {
-        for sizes in [&sizes[..], &[1], &[stream.len().max(1)]] {
-            assert_eq!(messages_together(stream, sizes), whole, "messages together, in pieces of {sizes:?}");
-        }
+    let together = if is_client { messages_together } else { replies_together };
+    for sizes in [&sizes[..], &[1], &[stream.len().max(1)]] {
+        assert_eq!(together(stream, sizes), whole, "together, in pieces of {sizes:?}");
     }
     for (shown, encoded) in &whole.0 {
         // What stands for a body that was passed over is not encoded.
@@ -135,6 +134,29 @@ fn messages_together(stream: &[u8], sizes: &[usize]) -> Decoded {
         let (done, frame) = decoder.client_frame(buffer)?;
         let found = frame.is_some();
         next = frame.map_or(next, &mut each).max(1);
+        Ok((done, found, decoder.needs()))
+    });
+    (frames, error.err())
+}
+
+/// The same as [`server_frames`], with replies that follow each other found together.
+fn replies_together(stream: &[u8], sizes: &[usize]) -> Decoded {
+    let mut frames = Vec::new();
+    let mut each = |frame: ServerFrame<'_>| {
+        let mut encoded = Vec::new();
+        frame.encode(&mut encoded);
+        frames.push((format!("{frame:?}"), encoded));
+    };
+    let mut decoder = FrameDecoder::new(MAX_BODY);
+    let error = feed(stream, sizes, |buffer| {
+        let (done, run) = decoder.replies(buffer);
+        assert_eq!(run.is_empty(), done == 0);
+        if !run.is_empty() {
+            run.messages().for_each(|(number, body)| each(ServerFrame::Reply { number, body: body.into() }));
+            return Ok((done, true, decoder.needs()));
+        }
+        let (done, frame) = decoder.server_frame(buffer)?;
+        let found = frame.map(&mut each).is_some();
         Ok((done, found, decoder.needs()))
     });
     (frames, error.err())

@@ -298,7 +298,7 @@ impl Delivery {
             Output::Checksum(number) => keeping.ask_checksum(number),
             Output::Opened { server, level } => telling.tell(News::Opened { server, level }),
             Output::Refused { number, code, reason, body } => keeping.keep_refused(number, code, reason, body),
-            Output::Reply { number, body } => telling.tell_reply(number, body),
+            Output::Replies(run) => telling.tell(News::Replies(run)),
             Output::Final { through, checksum } => {
                 keeping.settle(through, checksum);
                 telling.tell(News::Acknowledged { first: reached.settled + 1, last: through });

@@ -136,6 +136,12 @@ impl OverStream {
             return self.take_plain();
         }
         let waiting = &self.input[self.taken..self.filled];
+        let (done, replies) = self.decoder.replies(waiting);
+        if done > 0 {
+            self.taken += done;
+            self.has_spoken = true;
+            return Some(Came::Heard(Heard::Replies(replies)));
+        }
         match self.decoder.server_frame(waiting) {
             Ok((done, Some(frame))) => {
                 self.taken += done;

@@ -42,8 +42,8 @@ impl Run {
         self.spans.reserve_exact(bytes.div_ceil(each.max(1)));
     }
 
-    /// Adds the messages of the numbers that follow.
-    pub(super) fn append(&mut self, more: Self) {
+    /// Adds the messages of the numbers that follow. What has none becomes what is added.
+    pub fn append(&mut self, more: Self) {
         if self.is_empty() {
             *self = more;
             return;

@@ -124,7 +124,7 @@ fn messages_are_applied_in_order_and_all_become_final() {
     let log = both.log.join("\n");
     for said in [
         "Refused { number: 2, code: 422, reason: \"bad\", body: Some(",
-        "Reply { number: 3, body:",
+        "Replies(Run { first: 3",
         "noted 4",
         "Final { through: 4",
     ] {

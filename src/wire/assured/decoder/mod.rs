@@ -68,24 +68,13 @@ impl FrameDecoder {
     /// It is what [`client_frame`](Self::client_frame), asked again and again, finds of them, all at once. They end before the first frame that is something else, is not
     /// whole or is written in another way than most are: that is to be asked for. There may be none.
     pub fn messages(&mut self, first: u64, allowed: Allowance, buffer: &[u8]) -> (usize, Run) {
-        let (mut run, mut left) = (Run::new(first), buffer);
-        if !matches!(self.state, State::Header) {
-            return (0, run);
-        }
-        while allowed.has_room_beside(&run)
-            && let Some((number, body, rest)) = plain(ClientFrame::WITH_BODY, self.max_body, left)
-            && number == run.next()
-        {
-            if run.is_empty() {
-                run.reserve(left.len().min(SERIES), left.len() - rest.len());
-            }
-            run.push(body);
-            left = rest;
-        }
-        if !run.is_empty() {
-            self.searched = 0;
-        }
-        (buffer.len() - left.len(), run)
+        self.series(ClientFrame::WITH_BODY, Some(first), allowed, buffer)
+    }
+
+    /// The replies at the front of the buffer whose numbers follow each other, and how many bytes are done with: to [`server_frame`](Self::server_frame) what
+    /// [`messages`](Self::messages) is to a client's.
+    pub fn replies(&mut self, buffer: &[u8]) -> (usize, Run) {
+        self.series(ServerFrame::WITH_BODY, None, Allowance::ALL, buffer)
     }
 
     /// The server's frame at the front of the buffer, and how many bytes are done with, be there a frame or none.
@@ -117,6 +106,31 @@ impl FrameDecoder {
             return Ok((buffer.len() - rest.len(), Some(F::with_body(number, None, body))));
         }
         self.any_frame(buffer)
+    }
+
+    /// Frames with a body whose numbers follow each other, from the first on or from any.
+    fn series(&mut self, letter: u8, first: Option<u64>, allowed: Allowance, buffer: &[u8]) -> (usize, Run) {
+        let (mut run, mut left) = (Run::new(first.unwrap_or(1)), buffer);
+        if !matches!(self.state, State::Header) {
+            return (0, run);
+        }
+        while allowed.has_room_beside(&run)
+            && let Some((number, body, rest)) = plain(letter, self.max_body, left)
+        {
+            if number != if run.is_empty() { first.unwrap_or(number) } else { run.next() } {
+                break;
+            }
+            if run.is_empty() {
+                run.first = number;
+                run.reserve(left.len().min(SERIES), left.len() - rest.len());
+            }
+            run.push(body);
+            left = rest;
+        }
+        if !run.is_empty() {
+            self.searched = 0;
+        }
+        (buffer.len() - left.len(), run)
     }
 
     fn any_frame<'a, F: Frame<'a>>(&mut self, buffer: &'a [u8]) -> Decoded<F> {

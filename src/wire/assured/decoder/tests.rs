@@ -348,6 +348,8 @@ proptest! {
             stream[at] = byte;
         }
         fuzzing::frames(true, &stream, &pieces);
+        let replies = String::from_utf8_lossy(&stream).replace("M ", "D ");
+        fuzzing::frames(false, replies.as_bytes(), &pieces);
     }
 
     #[test]

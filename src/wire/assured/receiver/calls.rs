@@ -74,6 +74,9 @@ pub struct Allowance {
 }
 
 impl Allowance {
+    /// All that there are.
+    pub(in super::super) const ALL: Self = Self { messages: u64::MAX, bytes: u64::MAX };
+
     /// Whether there may be one more than these.
     pub(in super::super) fn has_room_beside(&self, run: &Run) -> bool {
         (run.len() as u64) < self.messages && run.bytes.len() as u64 <= self.bytes

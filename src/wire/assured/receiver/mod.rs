@@ -56,7 +56,8 @@ pub struct Receiver {
 /// What is to be sent.
 #[derive(Debug)]
 enum Word {
-    Frame(ServerFrame<'static>),
+    /// A frame, apart from the queue, whose entries are to be as small as replies.
+    Frame(Box<ServerFrame<'static>>),
     /// A reply: the message's number, and the reply, which others may have, too.
     Reply(u64, Bytes),
 }
@@ -413,13 +414,15 @@ impl Receiver {
     /// Acknowledges all that is final: with the last word that waits to be sent, if that is one of this kind.
     fn acknowledge(&mut self) {
         match self.words.back_mut() {
-            Some(Word::Frame(ServerFrame::Acknowledged(number))) => *number = self.applied,
+            Some(Word::Frame(frame)) if matches!(**frame, ServerFrame::Acknowledged(_)) => {
+                **frame = ServerFrame::Acknowledged(self.applied);
+            }
             _ => self.say(ServerFrame::Acknowledged(self.applied)),
         }
     }
 
     fn say(&mut self, frame: ServerFrame<'static>) {
-        self.words.push_back(Word::Frame(frame));
+        self.words.push_back(Word::Frame(Box::new(frame)));
     }
 
     fn protocol_error(&mut self, reason: &str) {
@@ -471,7 +474,7 @@ impl Receiver {
 impl From<Word> for Output {
     fn from(word: Word) -> Self {
         match word {
-            Word::Frame(frame) => Self::Send(frame),
+            Word::Frame(frame) => Self::Send(*frame),
             Word::Reply(number, body) => Self::Reply { number, body },
         }
     }

@@ -15,7 +15,7 @@ pub use calls::{Input, Output, SenderConfig, Start, StopReason, Tally};
 
 use super::held::{Held, Place};
 use super::pauses::Pauses;
-use super::{ClientFrame, Code, Level, Open, PING_AFTER, Series, ServerFrame, WINDOW_BYTES};
+use super::{ClientFrame, Code, Level, Open, PING_AFTER, Run, Series, ServerFrame, WINDOW_BYTES};
 
 /// The client's side of a session.
 ///
@@ -113,10 +113,7 @@ enum Event {
         code: Code,
         reason: String,
     },
-    Reply {
-        number: u64,
-        body: Vec<u8>,
-    },
+    Replies(Run),
     /// All to this number is final.
     Final(u64),
     Lost {
@@ -413,7 +410,7 @@ impl Sender {
             Event::Refused { number, code, reason } => {
                 Output::Refused { number, code, reason, body: self.held.message(number) }
             }
-            Event::Reply { number, body } => Output::Reply { number, body },
+            Event::Replies(run) => Output::Replies(run),
             Event::Final(through) => {
                 self.held.settle(through);
                 Output::Final { through, checksum: self.held.checksum() }
