@@ -28,6 +28,8 @@ mod session;
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod together;
 
 use std::time::Duration;
 

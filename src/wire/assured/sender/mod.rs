@@ -242,11 +242,12 @@ impl Sender {
     pub fn series(&mut self, enough: u64) -> Series<'_> {
         let has_sent = self.sent > self.settled && self.put_off.is_none();
         let may_send = has_sent && self.is_open() && self.events.is_empty() && self.words.is_empty();
-        let Some(place) = self.held.find(self.sent + 1, self.place).filter(|_| may_send) else {
+        let place = self.held.find(self.sent + 1, self.place).filter(|_| may_send);
+        // Where the first was longer than the window, nothing follows it, however short.
+        let Some((place, bytes)) = place.zip(self.window.bytes.checked_sub(self.sent_bytes)) else {
             return Series::default();
         };
         let messages = self.window.messages.saturating_sub(self.sent - self.settled);
-        let bytes = self.window.bytes.saturating_sub(self.sent_bytes);
         let series = self.held.series(place, self.sent + 1, messages, bytes, enough);
         self.place = place;
         self.sent += series.len();
