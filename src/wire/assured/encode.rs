@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Again, ClientFrame, Code, Grant, MAX_HEADER, MAX_NUMBER, Open, Series, ServerFrame};
+use super::{Again, ClientFrame, Code, Grant, MAX_HEADER, MAX_NUMBER, Open, Run, Series, ServerFrame};
+use crate::wire::Span;
 
 impl ClientFrame<'_> {
     /// Appends the frame as it goes on a stream or into a packet. [`ClientFrame::TooLarge`], which only a reader makes, is nothing.
@@ -37,22 +38,14 @@ impl ClientFrame<'_> {
 impl Series<'_> {
     /// Appends the frames of all its messages as they go on a stream.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        /// About what the header of a message takes, and its ends of lines.
-        const HEADER: usize = 16;
-        let size = self.spans.iter().map(|span| HEADER + span.end - span.start).sum();
-        out.reserve(size);
-        let (mut number, mut length) = (Decimal::of(self.first), Decimal::of(0));
-        for body in self.spans.iter().map(|span| span.of(self.bytes)) {
-            if length.value != body.len() as u64 {
-                length = Decimal::of(body.len() as u64);
-            }
-            out.extend_from_slice(b"M ");
-            out.extend_from_slice(number.digits());
-            out.push(b' ');
-            out.extend_from_slice(length.digits());
-            encode_body(body, out);
-            number.increment();
-        }
+        encode_series(b"M ", self.first, self.bytes, self.spans, out);
+    }
+}
+
+impl Run {
+    /// Appends the frames of replies, to the messages of its numbers, as they go on a stream.
+    pub fn encode_replies(&self, out: &mut Vec<u8>) {
+        encode_series(b"D ", self.first, &self.bytes, &self.spans, out);
     }
 }
 
@@ -156,6 +149,25 @@ fn encode_checksum(checksum: u32, out: &mut Vec<u8>) {
 fn number_frame(before: &[u8], number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(before);
     out.extend_from_slice(Decimal::of(number).digits());
+}
+
+/// Frames with a body that have this verb, and numbers that follow each other.
+fn encode_series(verb: &[u8], first: u64, bytes: &[u8], spans: &[Span], out: &mut Vec<u8>) {
+    /// About what a header takes, and the ends of lines.
+    const HEADER: usize = 16;
+    out.reserve(spans.iter().map(|span| HEADER + span.end - span.start).sum());
+    let (mut number, mut length) = (Decimal::of(first), Decimal::of(0));
+    for body in spans.iter().map(|span| span.of(bytes)) {
+        if length.value != body.len() as u64 {
+            length = Decimal::of(body.len() as u64);
+        }
+        out.extend_from_slice(verb);
+        out.extend_from_slice(number.digits());
+        out.push(b' ');
+        out.extend_from_slice(length.digits());
+        encode_body(body, out);
+        number.increment();
+    }
 }
 
 /// A number as it is written. Those that the protocol does not have are the highest.

@@ -70,8 +70,10 @@ impl Both {
                     }
                     receiver::Output::Note(number) => self.log.push(format!("noted {number}")),
                     receiver::Output::Send(frame) => self.hear(frame),
-                    receiver::Output::Reply { number, body } => {
-                        self.hear(ServerFrame::Reply { number, body: body.to_vec().into() });
+                    receiver::Output::Replies(run) => {
+                        for (number, body) in run.messages() {
+                            self.hear(ServerFrame::Reply { number, body: body.into() });
+                        }
                     }
                 }
             }

@@ -132,6 +132,15 @@ impl Server {
                     self.1.push((run.first, run.last()));
                     writeln!(said, "{run:?}").expect("a text");
                 }
+                receiver::Output::Replies(run) => {
+                    let (mut together, mut one_by_one) = (Vec::new(), Vec::new());
+                    run.encode_replies(&mut together);
+                    for (number, body) in run.messages() {
+                        ServerFrame::Reply { number, body: body.into() }.encode(&mut one_by_one);
+                    }
+                    assert_eq!(together, one_by_one);
+                    said += &String::from_utf8_lossy(&together);
+                }
                 other => writeln!(said, "{other:?}").expect("a text"),
             }
         }

@@ -62,6 +62,13 @@ pub(super) enum Room {
     None,
 }
 
+/// What is to be sent.
+pub(super) enum Words {
+    Frame(ServerFrame<'static>),
+    /// Replies, each a frame.
+    Replies(Run),
+}
+
 /// What an observer is told.
 enum Event {
     Opened(SessionId, Arc<Source>, u64),
@@ -172,20 +179,20 @@ impl<'a> Session<'a> {
         &mut self,
         cx: &mut Context<'_>,
         grace: Duration,
-        send: &mut impl FnMut(&ServerFrame<'_>) -> Room,
+        send: &mut impl FnMut(&Words) -> Room,
     ) -> Poll<()> {
         let mut now = self.hear(cx, grace);
         loop {
             match self.receiver.poll(now) {
                 Output::Send(frame) => {
                     self.log(&frame);
-                    if send(&frame) == Room::None {
+                    if send(&Words::Frame(frame)) == Room::None {
                         return Poll::Pending;
                     }
                     continue;
                 }
-                Output::Reply { number, body } => {
-                    if send(&ServerFrame::Reply { number, body: Cow::Borrowed(&body) }) == Room::None {
+                Output::Replies(run) => {
+                    if send(&Words::Replies(run)) == Room::None {
                         return Poll::Pending;
                     }
                     continue;

@@ -4,8 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::super::{
     Applied, ClientFrame, Code, Denied, IDLE_TIMEOUT, Level, MAX_BODY, OPEN_TIMEOUT, Open, Progress, Run, ServerFrame,
     WINDOW, WINDOW_BYTES,
@@ -95,13 +93,8 @@ pub enum Output {
     Note(u64),
     /// Send a frame.
     Send(ServerFrame<'static>),
-    /// Send the frame of a reply: [`ServerFrame::Reply`].
-    Reply {
-        /// To which message.
-        number: u64,
-        /// The reply.
-        body: Bytes,
-    },
+    /// Send replies, each with the number of the message that it is to: as many frames ([`ServerFrame::Reply`]).
+    Replies(Run),
     /// Send what is to be sent, and close the connection (rule S8). This is the last.
     Close,
     /// Nothing, until something comes or it is this time.

@@ -89,6 +89,9 @@ impl Receiver {
     /// How many frames may wait to be sent before no more are read: a client that asks and does not listen fills no memory.
     const UNSENT: usize = 1024;
 
+    /// How many bytes of replies are sent in one go, but for the last of them, and how many replies.
+    const TOGETHER: (usize, usize) = (16 * 1024, 1024);
+
     /// How long a client waits that has more verdicts to note than it may have.
     const UNNOTED_PAUSE: Duration = Duration::from_secs(1);
 
@@ -148,14 +151,14 @@ impl Receiver {
 
     /// What is to be done next.
     pub fn poll(&mut self, now: Instant) -> Output {
-        if let Some(word) = self.words.pop_front() {
-            return word.into();
+        if let Some(word) = self.next_word() {
+            return word;
         }
         self.check_time(now);
         self.end_in_order();
         // What these two have to say.
-        if let Some(word) = self.words.pop_front() {
-            return word.into();
+        if let Some(word) = self.next_word() {
+            return word;
         }
         if let Some(noted) = self.noted.take() {
             return Output::Note(noted);
@@ -421,6 +424,27 @@ impl Receiver {
         }
     }
 
+    /// What is to be sent next: a frame, or replies that follow each other.
+    fn next_word(&mut self) -> Option<Output> {
+        let first = match self.words.front()? {
+            Word::Reply(number, _) => *number,
+            Word::Frame(_) => {
+                let Some(Word::Frame(frame)) = self.words.pop_front() else { return None };
+                return Some(Output::Send(*frame));
+            }
+        };
+        let mut run = Run::new(first);
+        while run.bytes.len() < Self::TOGETHER.0
+            && run.len() < Self::TOGETHER.1
+            && let Some(Word::Reply(number, body)) = self.words.front()
+            && *number == run.next()
+        {
+            run.push(body);
+            self.words.pop_front();
+        }
+        Some(Output::Replies(run))
+    }
+
     fn say(&mut self, frame: ServerFrame<'static>) {
         self.words.push_back(Word::Frame(Box::new(frame)));
     }
@@ -467,15 +491,6 @@ impl Receiver {
             // What takes the store long is not the client's silence.
             State::Open if self.in_hand.is_empty() => self.heard.checked_add(self.config.idle_timeout),
             _ => None,
-        }
-    }
-}
-
-impl From<Word> for Output {
-    fn from(word: Word) -> Self {
-        match word {
-            Word::Frame(frame) => Self::Send(*frame),
-            Word::Reply(number, body) => Self::Reply { number, body },
         }
     }
 }

@@ -245,9 +245,11 @@ impl World {
                     self.send(connection, Direction::Down, Item::Down(frame));
                     continue;
                 }
-                Output::Reply { number, body } => {
-                    let frame = ServerFrame::Reply { number, body: body.to_vec().into() };
-                    self.send(connection, Direction::Down, Item::Down(frame));
+                Output::Replies(run) => {
+                    for (number, body) in run.messages() {
+                        let frame = ServerFrame::Reply { number, body: body.to_vec().into() };
+                        self.send(connection, Direction::Down, Item::Down(frame));
+                    }
                     continue;
                 }
                 Output::Open(open) => {
