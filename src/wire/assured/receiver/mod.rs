@@ -4,16 +4,17 @@
 //! `docs/protocol.md` are kept here, together with the [store](Output::Apply).
 
 mod calls;
+mod words;
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 pub use calls::{Allowance, Input, Output, ReceiverConfig};
 
 use super::{Again, Applied, ClientFrame, Code, Denied, Grant, Open, Progress, PutOff, Run, ServerFrame, Verdict};
+use words::Words;
 
 /// The server's side of one session over one connection.
 ///
@@ -24,7 +25,7 @@ pub struct Receiver {
     config: Arc<ReceiverConfig>,
     state: State,
     /// What is to be sent.
-    words: VecDeque<Word>,
+    words: Words,
     /// The opening that the store is to be asked about.
     opening: Option<Open<'static>>,
     /// The opening that was asked about: its lowest and its next number.
@@ -51,15 +52,6 @@ pub struct Receiver {
     ending: Option<Ending>,
     /// When something came last.
     heard: Instant,
-}
-
-/// What is to be sent.
-#[derive(Debug)]
-enum Word {
-    /// A frame, apart from the queue, whose entries are to be as small as replies.
-    Frame(Box<ServerFrame<'static>>),
-    /// A reply: the message's number, and the reply, which others may have, too.
-    Reply(u64, Bytes),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,9 +81,6 @@ impl Receiver {
     /// How many frames may wait to be sent before no more are read: a client that asks and does not listen fills no memory.
     const UNSENT: usize = 1024;
 
-    /// How many bytes of replies are sent in one go, but for the last of them, and how many replies.
-    const TOGETHER: (usize, usize) = (16 * 1024, 1024);
-
     /// How long a client waits that has more verdicts to note than it may have.
     const UNNOTED_PAUSE: Duration = Duration::from_secs(1);
 
@@ -100,7 +89,7 @@ impl Receiver {
         Self {
             config,
             state: State::New,
-            words: VecDeque::new(),
+            words: Words::default(),
             opening: None,
             asked: (1, 1),
             replies: false,
@@ -151,13 +140,13 @@ impl Receiver {
 
     /// What is to be done next.
     pub fn poll(&mut self, now: Instant) -> Output {
-        if let Some(word) = self.next_word() {
+        if let Some(word) = self.words.next() {
             return word;
         }
         self.check_time(now);
         self.end_in_order();
         // What these two have to say.
-        if let Some(word) = self.next_word() {
+        if let Some(word) = self.words.next() {
             return word;
         }
         if let Some(noted) = self.noted.take() {
@@ -259,7 +248,7 @@ impl Receiver {
                 self.state = State::Opening;
             }
             (ClientFrame::Open(_), _) => self.protocol_error("the session is open already"),
-            (ClientFrame::Ping(token), _) => self.say(ServerFrame::Pong(token.into_owned().into())),
+            (ClientFrame::Ping(token), _) => self.words.say(ServerFrame::Pong(token.into_owned().into())),
             (ClientFrame::Pong(_), _) => {}
             (_, State::New | State::Opening) => self.protocol_error("a session begins with OPEN"),
             (ClientFrame::Message { number, origin, body }, _) => {
@@ -304,12 +293,12 @@ impl Receiver {
             if self.put_off {
                 let reason = "too many refusals and replies are not noted".into();
                 let (code, after) = (Code::OVERLOADED, Self::UNNOTED_PAUSE);
-                self.say(ServerFrame::PutOff { number, after, code, reason });
+                self.words.say(ServerFrame::PutOff { number, after, code, reason });
             }
             return !self.put_off;
         }
         if (1..=self.applied).contains(&number) {
-            self.acknowledge();
+            self.words.acknowledge(self.applied);
         } else if number == 0 || (number > next && !self.put_off) {
             self.protocol_error(&format!("message {next} comes next, and {number} came"));
         }
@@ -351,7 +340,7 @@ impl Receiver {
         let verdicts: Vec<_> = progress.verdicts.into_iter().filter(|(number, _)| *number >= first).collect();
         // What the client takes for applied must not be what was refused: that is said first.
         let told = verdicts.first().map_or(acknowledged, |(number, _)| number - 1);
-        self.say(ServerFrame::Granted(Grant {
+        self.words.say(ServerFrame::Granted(Grant {
             acknowledged: told,
             checksum: if told == 0 { Some(0) } else { progress.checksum.filter(|_| told == acknowledged) },
             last: progress.checksum.filter(|_| told < acknowledged).map(|checksum| (acknowledged, checksum)),
@@ -364,7 +353,7 @@ impl Receiver {
         }));
         self.tell(verdicts);
         if told < acknowledged {
-            self.acknowledge();
+            self.words.acknowledge(self.applied);
         }
     }
 
@@ -386,7 +375,7 @@ impl Receiver {
         self.tell(verdicts);
         if through > self.applied {
             self.applied = through;
-            self.acknowledge();
+            self.words.acknowledge(self.applied);
         }
         // Where nothing is left of the run, nothing was put off.
         if let Some(PutOff { code, after, reason }) = put_off.filter(|_| through < last) {
@@ -394,7 +383,7 @@ impl Receiver {
             self.pending = Run::new(number);
             self.void = self.in_hand.len();
             self.put_off = true;
-            self.say(ServerFrame::PutOff { number, after, code, reason: reason.into() });
+            self.words.say(ServerFrame::PutOff { number, after, code, reason: reason.into() });
         }
     }
 
@@ -403,50 +392,15 @@ impl Receiver {
             match verdict {
                 Verdict::Refused(code, reason) => {
                     self.unnoted.push_back(number);
-                    self.say(ServerFrame::Refused { number, code, reason: reason.into() });
+                    self.words.say(ServerFrame::Refused { number, code, reason: reason.into() });
                 }
                 Verdict::Reply(body) if self.replies => {
                     self.unnoted.push_back(number);
-                    self.words.push_back(Word::Reply(number, body));
+                    self.words.reply(number, body);
                 }
                 Verdict::Reply(_) => {}
             }
         }
-    }
-
-    /// Acknowledges all that is final: with the last word that waits to be sent, if that is one of this kind.
-    fn acknowledge(&mut self) {
-        match self.words.back_mut() {
-            Some(Word::Frame(frame)) if matches!(**frame, ServerFrame::Acknowledged(_)) => {
-                **frame = ServerFrame::Acknowledged(self.applied);
-            }
-            _ => self.say(ServerFrame::Acknowledged(self.applied)),
-        }
-    }
-
-    /// What is to be sent next: a frame, or replies that follow each other.
-    fn next_word(&mut self) -> Option<Output> {
-        let first = match self.words.front()? {
-            Word::Reply(number, _) => *number,
-            Word::Frame(_) => {
-                let Some(Word::Frame(frame)) = self.words.pop_front() else { return None };
-                return Some(Output::Send(*frame));
-            }
-        };
-        let mut run = Run::new(first);
-        while run.bytes.len() < Self::TOGETHER.0
-            && run.len() < Self::TOGETHER.1
-            && let Some(Word::Reply(number, body)) = self.words.front()
-            && *number == run.next()
-        {
-            run.push(body);
-            self.words.pop_front();
-        }
-        Some(Output::Replies(run))
-    }
-
-    fn say(&mut self, frame: ServerFrame<'static>) {
-        self.words.push_back(Word::Frame(Box::new(frame)));
     }
 
     fn protocol_error(&mut self, reason: &str) {
@@ -455,7 +409,7 @@ impl Receiver {
 
     /// Ends the connection. What the store has in hand it goes on with; nothing more is given to it.
     fn fail(&mut self, code: Code, again: Again, reason: String) {
-        self.say(ServerFrame::Error { code, again, reason: reason.into() });
+        self.words.say(ServerFrame::Error { code, again, reason: reason.into() });
         self.state = State::Closed;
     }
 
@@ -470,7 +424,7 @@ impl Receiver {
             }
             _ => return,
         };
-        self.say(ServerFrame::Bye { acknowledged: self.applied, drain });
+        self.words.say(ServerFrame::Bye { acknowledged: self.applied, drain });
         self.state = State::Closed;
     }
 
