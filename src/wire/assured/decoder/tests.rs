@@ -307,51 +307,7 @@ fn value() -> impl Strategy<Value = String> {
 const TEXT: &str = "([ -~]|[^\\p{Cc}]){0,60}";
 const TOKEN: &str = "[!-~]{1,40}";
 
-/// Frames of a client, most of them messages whose numbers follow each other, in all the ways in which they are written.
-fn messages() -> impl Strategy<Value = Vec<u8>> {
-    let frame = (0..20_u8, proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'1'), Just(b'x')], 0..70));
-    (prop_oneof![Just(1), Just(9), Just(99), Just(MAX_NUMBER - 2)], proptest::collection::vec(frame, 0..20)).prop_map(
-        |(first, frames)| {
-            let (mut number, mut stream) = (first, Vec::new());
-            for (kind, body) in frames {
-                let (length, line) = (body.len(), String::from_utf8_lossy(&body).replace('\n', ""));
-                let body = String::from_utf8_lossy(&body);
-                let frame = match kind {
-                    0 => format!("M {number} {length}\r\n{body}\r\n"),
-                    1 => format!("M {number} -\n{line}\n"),
-                    2 => format!("M {number} {length} oid=0123456789abcdef:7\n{body}\n"),
-                    3 => format!("M {number} 0{length}\n{body}\n"),
-                    4 => format!("PING {number}\n"),
-                    5 => format!("D {number} {length}\n{body}\n"),
-                    6 => format!("M {number} {}\n{body}\n", length + 1),
-                    7 => "M 2 0\n\n".to_owned(),
-                    8 => format!("M {} {length}\n{body}\n", number + 1),
-                    _ => format!("M {number} {length}\n{body}\n"),
-                };
-                stream.extend_from_slice(frame.as_bytes());
-                number += u64::from(kind != 4 && kind != 7);
-            }
-            stream
-        },
-    )
-}
-
 proptest! {
-    #[test]
-    fn many_messages_found_together_are_those_that_are_found_one_by_one(
-        mut stream in messages(),
-        pieces in proptest::collection::vec(1u8..255, 1..10),
-        broken in proptest::option::of((any::<proptest::sample::Index>(), any::<u8>())),
-    ) {
-        if let Some((at, byte)) = broken.filter(|_| !stream.is_empty()) {
-            let at = at.index(stream.len());
-            stream[at] = byte;
-        }
-        fuzzing::frames(true, &stream, &pieces);
-        let replies = String::from_utf8_lossy(&stream).replace("M ", "D ");
-        fuzzing::frames(false, replies.as_bytes(), &pieces);
-    }
-
     #[test]
     fn what_a_client_says_is_what_comes(
         open in (session(), message_number(), any_number(), proptest::option::of(level()), any::<bool>(),
