@@ -2,6 +2,7 @@
 //!
 //! Apart from the other subjects, for there are two sides of it, streams and packets.
 
+use crate::wire::assured::receiver::Allowance;
 use crate::wire::assured::{ClientFrame, FrameDecoder, FrameError, ServerFrame};
 
 /// The longest body in these properties.
@@ -10,7 +11,7 @@ const MAX_BODY: u64 = 64;
 /// What a stream gives: the frames up to its end or the first that is none, each as it is shown and encoded again, and the error.
 pub type Decoded = (Vec<(String, Vec<u8>)>, Option<FrameError>);
 
-/// The frames of a stream, a client's or a server's, do not depend on the pieces in which it comes; what is encoded of one is decoded to the same; and a packet
+/// The frames of a stream, a client's or a server's, do not depend on the pieces in which it comes; messages that are found together are those that are found one by one; what is encoded of one is decoded to the same; and a packet
 /// is what the same bytes are as a stream.
 pub fn frames(is_client: bool, stream: &[u8], pieces: &[u8]) {
     let decode = if is_client { client_frames } else { server_frames };
@@ -18,6 +19,10 @@ pub fn frames(is_client: bool, stream: &[u8], pieces: &[u8]) {
     let whole = decode(MAX_BODY, stream, &[stream.len().max(1)]);
     for sizes in [&sizes[..], &[1]] {
         assert_eq!(decode(MAX_BODY, stream, sizes), whole, "in pieces of {sizes:?}");
+    }
+    let together = if is_client { messages_together } else { replies_together };
+    for sizes in [&sizes[..], &[1], &[stream.len().max(1)]] {
+        assert_eq!(together(stream, sizes), whole, "together, in pieces of {sizes:?}");
     }
     for (shown, encoded) in &whole.0 {
         // What stands for a body that was passed over is not encoded.
@@ -99,6 +104,62 @@ pub fn server_stream(
         let found = frame.map(&mut each).is_some();
         Ok((done, found, decoder.needs()))
     })
+}
+
+/// The same as [`client_frames`], with messages that follow each other found together as far as some are allowed.
+fn messages_together(stream: &[u8], sizes: &[usize]) -> Decoded {
+    let mut frames = Vec::new();
+    let mut each = |frame: ClientFrame<'_>| {
+        let mut encoded = Vec::new();
+        frame.encode(&mut encoded);
+        frames.push((format!("{frame:?}"), encoded));
+        match frame {
+            ClientFrame::Message { number, .. } => number + 1,
+            _ => 0,
+        }
+    };
+    let mut decoder = FrameDecoder::new(MAX_BODY);
+    let (mut next, mut calls) = (1, 0);
+    let error = feed(stream, sizes, |buffer| {
+        calls += 1;
+        let allowed = Allowance { messages: calls % 5, bytes: calls % 7 * 20 };
+        let (done, run) = decoder.messages(next, allowed, buffer);
+        assert!(run.len() as u64 <= allowed.messages && run.is_empty() == (done == 0));
+        if !run.is_empty() {
+            for (number, body) in run.messages() {
+                next = each(ClientFrame::Message { number, origin: None, body });
+            }
+            return Ok((done, true, decoder.needs()));
+        }
+        let (done, frame) = decoder.client_frame(buffer)?;
+        let found = frame.is_some();
+        next = frame.map_or(next, &mut each).max(1);
+        Ok((done, found, decoder.needs()))
+    });
+    (frames, error.err())
+}
+
+/// The same as [`server_frames`], with replies that follow each other found together.
+fn replies_together(stream: &[u8], sizes: &[usize]) -> Decoded {
+    let mut frames = Vec::new();
+    let mut each = |frame: ServerFrame<'_>| {
+        let mut encoded = Vec::new();
+        frame.encode(&mut encoded);
+        frames.push((format!("{frame:?}"), encoded));
+    };
+    let mut decoder = FrameDecoder::new(MAX_BODY);
+    let error = feed(stream, sizes, |buffer| {
+        let (done, run) = decoder.replies(buffer);
+        assert_eq!(run.is_empty(), done == 0);
+        if !run.is_empty() {
+            run.messages().for_each(|(number, body)| each(ServerFrame::Reply { number, body: body.into() }));
+            return Ok((done, true, decoder.needs()));
+        }
+        let (done, frame) = decoder.server_frame(buffer)?;
+        let found = frame.map(&mut each).is_some();
+        Ok((done, found, decoder.needs()))
+    });
+    (frames, error.err())
 }
 
 /// Keeps a buffer as a reader does. `decode` says how many bytes are done with, whether there was a frame, and how many it needs.

@@ -74,7 +74,7 @@ impl Shown {
             (true, News::Done) => {}
             (true, news) => self.events(news, &mut out),
             (false, News::Replies(replies)) => {
-                for (_, body) in replies {
+                for (_, body) in replies.messages() {
                     out.extend_from_slice(body);
                     out.extend_from_slice(self.framing.display_delimiter(body));
                 }
@@ -204,8 +204,8 @@ impl Shown {
                 .with("how", self.level.map_or("acknowledged", done))
                 .maybe("by", self.servers.last().map(String::as_str))),
             News::Replies(replies) => {
-                for (number, body) in replies {
-                    add(Object::event("reply").with("number", *number).bytes(body));
+                for (number, body) in replies.messages() {
+                    add(Object::event("reply").with("number", number).bytes(body));
                 }
             }
             News::Refused { number, code, reason } => add(Object::event("refused")

@@ -219,9 +219,9 @@ async fn deliver(mut delivery: Delivery, mut awaited: Awaited, ended: Arc<OnceLo
             Ok(News::Opened { server, level }) => (how, by) = (level.into(), server),
             Ok(News::Acknowledged { last, .. }) => awaited.settle(last, how, &by),
             Ok(News::Replies(replies)) => {
-                for (number, body) in replies {
+                for (number, body) in replies.messages() {
                     if let Some(answer) = awaited.at(number) {
-                        answer.reply = body;
+                        answer.reply = body.to_vec();
                     }
                 }
             }

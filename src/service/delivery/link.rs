@@ -9,7 +9,7 @@ use super::machine::{Heard, Said, Speech};
 use super::packets::OverPackets;
 use super::stream::OverStream;
 use crate::net::Connection;
-use crate::wire::assured::{Again, Code, ServerFrame};
+use crate::wire::assured::{Again, Code, Series, ServerFrame};
 use crate::wire::plain::Verdict;
 
 /// After how long a server is asked again that has said, before it spoke of the session, that it cannot take a connection now.
@@ -48,6 +48,21 @@ impl Link {
         match self {
             Self::Stream(stream) => stream.has_room(),
             Self::Packets(packets) => packets.has_room(),
+        }
+    }
+
+    /// How many bytes of messages are better put there now in one go: none into packets, of which each has one.
+    pub(super) fn room(&self) -> u64 {
+        match self {
+            Self::Stream(stream) => stream.room() as u64,
+            Self::Packets(_) => 0,
+        }
+    }
+
+    /// Takes messages to be sent, those for which there was [room](Self::room).
+    pub(super) fn put_series(&mut self, series: &Series<'_>) {
+        if let Self::Stream(stream) = self {
+            stream.put_series(series);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::wire::assured::datagram::{ClientPacket, DatagramConfig, DatagramSender, ServerPacket};
 use crate::wire::assured::sender::{Input, Output, SenderConfig, Start, Tally};
-use crate::wire::assured::{ClientFrame, Sender, ServerFrame};
+use crate::wire::assured::{ClientFrame, Run, Sender, Series, ServerFrame};
 
 /// The sender of a delivery.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(super) enum Said<'a> {
 pub(super) enum Heard<'a> {
     Frame(ServerFrame<'a>),
     Packet(ServerPacket<'a>),
+    /// Replies whose numbers follow each other, which are many frames.
+    Replies(Run),
 }
 
 /// How a client and its server speak with each other.
@@ -58,6 +60,9 @@ impl Machine {
     pub(super) fn handle(&mut self, input: Input<Heard<'_>>, now: Instant) {
         match self {
             Self::Frames(sender) => {
+                if let Input::Frame(Heard::Replies(run)) = input {
+                    return sender.replies(run, now);
+                }
                 let frame = |heard| if let Heard::Frame(frame) = heard { Some(frame) } else { None };
                 if let Some(input) = heard(input, frame) {
                     sender.handle(input, now);
@@ -87,10 +92,26 @@ impl Machine {
         }
     }
 
+    /// The messages that would come next if one was said just now, no more once there are `enough` bytes. Datagrams go one by one.
+    pub(super) fn series(&mut self, enough: u64) -> Series<'_> {
+        match self {
+            Self::Frames(sender) => sender.series(enough),
+            Self::Datagrams(_) => Series::default(),
+        }
+    }
+
     pub(super) fn wants(&self) -> Option<u64> {
         match self {
             Self::Frames(sender) => sender.wants(),
             Self::Datagrams(sender) => sender.wants(),
+        }
+    }
+
+    /// Whether more of what a server has said may be handled before the next is asked for that is to be done: so the answers of a read are told together.
+    pub(super) fn takes_more(&self) -> bool {
+        match self {
+            Self::Frames(sender) => sender.wants_input(),
+            Self::Datagrams(_) => false,
         }
     }
 
@@ -151,7 +172,7 @@ fn said<'a, F, G>(output: Output<'a, F>, say: impl FnOnce(F) -> G) -> Output<'a,
         Output::Checksum(number) => Output::Checksum(number),
         Output::Opened { server, level } => Output::Opened { server, level },
         Output::Refused { number, code, reason, body } => Output::Refused { number, code, reason, body },
-        Output::Reply { number, body } => Output::Reply { number, body },
+        Output::Replies(run) => Output::Replies(run),
         Output::Final { through, checksum } => Output::Final { through, checksum },
         Output::Lost { reason, again } => Output::Lost { reason, again },
         Output::PutOff { code, reason, after } => Output::PutOff { code, reason, after },

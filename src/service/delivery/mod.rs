@@ -247,6 +247,7 @@ impl Delivery {
                 self.act(now);
             }
             if self.over.is_none() && !self.keeping.is_asking() && self.take_frame(now)? {
+                while self.sender.takes_more() && self.take_frame(now)? {}
                 continue;
             }
             if let Some(news) = self.telling.fetch() {
@@ -273,9 +274,16 @@ impl Delivery {
         let has_room = link.as_ref().is_none_or(Link::has_room);
         match if has_room { sender.poll(now) } else { sender.poll_events(now) } {
             Output::Send(said) => {
-                reached.sent = said.number().map_or(reached.sent, |number| reached.sent.max(number));
+                let number = said.number();
                 if let Some(link) = link {
                     link.put(&said);
+                }
+                if let Some(number) = number {
+                    let series = sender.series(link.as_ref().map_or(0, Link::room));
+                    if let Some(link) = link {
+                        link.put_series(&series);
+                    }
+                    reached.sent = reached.sent.max(series.last().unwrap_or(number));
                 }
             }
             Output::Wait(due) => {
@@ -290,7 +298,7 @@ impl Delivery {
             Output::Checksum(number) => keeping.ask_checksum(number),
             Output::Opened { server, level } => telling.tell(News::Opened { server, level }),
             Output::Refused { number, code, reason, body } => keeping.keep_refused(number, code, reason, body),
-            Output::Reply { number, body } => telling.tell(News::Replies(vec![(number, body)])),
+            Output::Replies(run) => telling.tell(News::Replies(run)),
             Output::Final { through, checksum } => {
                 keeping.settle(through, checksum);
                 telling.tell(News::Acknowledged { first: reached.settled + 1, last: through });

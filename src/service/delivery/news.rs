@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::net::Addr;
-use crate::wire::assured::{Code, Level};
+use crate::wire::assured::{Code, Level, Run};
 
 /// What a step of a delivery has brought.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,7 +36,7 @@ pub enum News {
         last: u64,
     },
     /// Replies to messages, each with the message's number.
-    Replies(Vec<(u64, Vec<u8>)>),
+    Replies(Run),
     /// A message was refused for good. Where there is a spool it is among the dead letters by now.
     Refused {
         /// Its number.
@@ -80,7 +80,7 @@ impl Telling {
             {
                 *last = later;
             }
-            (Some(News::Replies(told)), News::Replies(more)) => told.extend(more),
+            (Some(News::Replies(told)), News::Replies(more)) if told.next() == more.first => told.append(more),
             (_, news) => self.0.push_back(news),
         }
     }
@@ -99,11 +99,15 @@ mod tests {
         let mut telling = Telling::default();
         telling.tell(News::Acknowledged { first: 1, last: 3 });
         telling.tell(News::Acknowledged { first: 4, last: 9 });
-        telling.tell(News::Replies(vec![(10, b"ten".to_vec())]));
-        telling.tell(News::Replies(vec![(11, b"eleven".to_vec())]));
+        for (number, reply) in [(10, "ten"), (11, "eleven"), (13, "thirteen")] {
+            let mut replies = Run::new(number);
+            replies.push(reply.as_bytes());
+            telling.tell(News::Replies(replies));
+        }
         telling.tell(News::Acknowledged { first: 10, last: 11 });
         assert_eq!(telling.fetch(), Some(News::Acknowledged { first: 1, last: 9 }));
         assert!(matches!(telling.fetch(), Some(News::Replies(replies)) if replies.len() == 2));
+        assert!(matches!(telling.fetch(), Some(News::Replies(replies)) if replies.first == 13));
         assert_eq!(telling.fetch(), Some(News::Acknowledged { first: 10, last: 11 }));
         assert_eq!(telling.fetch(), None);
     }

@@ -12,7 +12,7 @@ use super::link::{Came, plain_words, said};
 use super::machine::{Heard, Said};
 use crate::net::{Stream, plain};
 use crate::service::workspace::READ_SIZE;
-use crate::wire::assured::{FrameDecoder, GREETING, MAX_HEADER};
+use crate::wire::assured::{FrameDecoder, GREETING, MAX_HEADER, Series};
 
 /// Frames are put together while fewer bytes than this wait to be written.
 const TOGETHER: usize = 4 * READ_SIZE;
@@ -64,7 +64,18 @@ impl OverStream {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.output.len() - self.written < TOGETHER
+        self.room() > 0
+    }
+
+    /// How many bytes may be added before it is enough.
+    pub(super) fn room(&self) -> usize {
+        TOGETHER.saturating_sub(self.output.len() - self.written)
+    }
+
+    pub(super) fn put_series(&mut self, series: &Series<'_>) {
+        if self.unwritable.is_none() {
+            series.encode(&mut self.output);
+        }
     }
 
     pub(super) fn put(&mut self, said: &Said<'_>) {
@@ -125,6 +136,12 @@ impl OverStream {
             return self.take_plain();
         }
         let waiting = &self.input[self.taken..self.filled];
+        let (done, replies) = self.decoder.replies(waiting);
+        if done > 0 {
+            self.taken += done;
+            self.has_spoken = true;
+            return Some(Came::Heard(Heard::Replies(replies)));
+        }
         match self.decoder.server_frame(waiting) {
             Ok((done, Some(frame))) => {
                 self.taken += done;

@@ -9,7 +9,7 @@ use super::*;
 use crate::net::Stream;
 use crate::service::spool::SpoolConfig;
 use crate::service::{Batch, Error};
-use crate::wire::assured::{Again, ClientFrame, Code, FrameDecoder, Grant, Level, Sender, ServerFrame, checksum};
+use crate::wire::assured::{Again, ClientFrame, Code, FrameDecoder, Grant, Level, Run, Sender, ServerFrame, checksum};
 
 /// What a server does with one connection.
 #[derive(Clone, Copy, Debug)]
@@ -228,7 +228,9 @@ async fn replies_and_refusals_are_told_before_what_is_final() {
     let fake = fake(&[]);
     let (news, ended) = sent(&fake, &["ask one", "bad", "three"]).await;
     ended.expect("all is final");
-    let replies = News::Replies(vec![(1, b"ASK ONE".to_vec())]);
+    let mut replies = Run::new(1);
+    replies.push(b"ASK ONE");
+    let replies = News::Replies(replies);
     let refused = News::Refused { number: 2, code: Code::REJECTED, reason: "it is bad".to_owned() };
     let of =
         |wanted: &News| news.iter().position(|news| news == wanted).unwrap_or_else(|| panic!("{wanted:?}: {news:?}"));

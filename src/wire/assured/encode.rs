@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Again, ClientFrame, Code, Grant, MAX_HEADER, MAX_NUMBER, Open, ServerFrame};
+use super::{Again, ClientFrame, Code, Grant, MAX_HEADER, MAX_NUMBER, Open, Run, Series, ServerFrame};
+use crate::wire::Span;
 
 impl ClientFrame<'_> {
     /// Appends the frame as it goes on a stream or into a packet. [`ClientFrame::TooLarge`], which only a reader makes, is nothing.
@@ -31,6 +32,20 @@ impl ClientFrame<'_> {
             Self::Pong(token) => encode_token("PONG ", token, out),
             Self::Bye => out.extend_from_slice(b"BYE\n"),
         }
+    }
+}
+
+impl Series<'_> {
+    /// Appends the frames of all its messages as they go on a stream.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        encode_series(b"M ", self.first, self.bytes, self.spans, out);
+    }
+}
+
+impl Run {
+    /// Appends the frames of replies, to the messages of its numbers, as they go on a stream.
+    pub fn encode_replies(&self, out: &mut Vec<u8>) {
+        encode_series(b"D ", self.first, &self.bytes, &self.spans, out);
     }
 }
 
@@ -130,19 +145,67 @@ fn encode_checksum(checksum: u32, out: &mut Vec<u8>) {
     out.extend((0..8).rev().map(digit));
 }
 
-/// A verb or a key, and a number. Those that the protocol does not have are the highest.
+/// A verb or a key, and a number.
 fn number_frame(before: &[u8], number: u64, out: &mut Vec<u8>) {
-    let (mut digits, mut at, mut left) = ([0; 20], 20, number.min(MAX_NUMBER));
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
+    out.extend_from_slice(before);
+    out.extend_from_slice(Decimal::of(number).digits());
+}
+
+/// Frames with a body that have this verb, and numbers that follow each other.
+fn encode_series(verb: &[u8], first: u64, bytes: &[u8], spans: &[Span], out: &mut Vec<u8>) {
+    /// About what a header takes, and the ends of lines.
+    const HEADER: usize = 16;
+    out.reserve(spans.iter().map(|span| HEADER + span.end - span.start).sum());
+    let (mut number, mut length) = (Decimal::of(first), Decimal::of(0));
+    for body in spans.iter().map(|span| span.of(bytes)) {
+        if length.value != body.len() as u64 {
+            length = Decimal::of(body.len() as u64);
+        }
+        out.extend_from_slice(verb);
+        out.extend_from_slice(number.digits());
+        out.push(b' ');
+        out.extend_from_slice(length.digits());
+        encode_body(body, out);
+        number.increment();
+    }
+}
+
+/// A number as it is written. Those that the protocol does not have are the highest.
+struct Decimal {
+    value: u64,
+    digits: [u8; 20],
+    /// Where they begin.
+    at: usize,
+}
+
+impl Decimal {
+    fn of(number: u64) -> Self {
+        let value = number.min(MAX_NUMBER);
+        let (mut digits, mut at, mut left) = ([b'0'; 20], 20, value);
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                return Self { value, digits, at };
+            }
         }
     }
-    out.extend_from_slice(before);
-    out.extend_from_slice(&digits[at..]);
+
+    /// Makes it the next number.
+    fn increment(&mut self) {
+        match self.digits.last_mut() {
+            Some(last) if *last < b'9' && self.value < MAX_NUMBER => {
+                *last += 1;
+                self.value += 1;
+            }
+            _ => *self = Self::of(self.value + 1),
+        }
+    }
+
+    fn digits(&self) -> &[u8] {
+        &self.digits[self.at..]
+    }
 }
 
 fn encode_body(body: &[u8], out: &mut Vec<u8>) {

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
-use super::{Run, SessionId, checksum};
+use super::{Run, Series, SessionId, checksum};
 
 /// Messages whose numbers follow each other, from the first that is not final.
 #[derive(Debug)]
@@ -99,6 +99,23 @@ impl Held {
     pub(super) fn take_from(&self, place: Place, number: u64) -> (Option<(SessionId, u64)>, &[u8]) {
         let Some(run) = self.runs.get(place.at) else { return (None, &[]) };
         (origin(run, number), run.message(number))
+    }
+
+    /// The messages from one on that was found just now: those of its run, at most so many, which together have at most so many bytes; no more once there are `enough`
+    /// bytes. None where some of the run come from another session.
+    pub(super) fn series(&self, place: Place, first: u64, most: u64, most_bytes: u64, enough: u64) -> Series<'_> {
+        let run = self.runs.get(place.at).filter(|run| run.origins.is_empty());
+        let spans = run.zip(run.and_then(|run| usize::try_from(first.checked_sub(run.first)?).ok()));
+        let spans = spans.and_then(|(run, at)| run.spans.get(at..)).unwrap_or_default();
+        let (mut count, mut size) = (0, 0);
+        for span in spans.iter().take(usize::try_from(most).unwrap_or(usize::MAX)) {
+            let length = (span.end - span.start) as u64;
+            if size >= enough || length > most_bytes - size {
+                break;
+            }
+            (count, size) = (count + 1, size + length);
+        }
+        Series { first, bytes: run.map_or(&[], |run| &run.bytes), spans: &spans[..count], size }
     }
 
     /// Where a message was sent first, if that was in another session.

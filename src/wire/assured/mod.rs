@@ -23,11 +23,14 @@ mod properties;
 pub mod receiver;
 mod run;
 pub mod sender;
+mod series;
 mod session;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod together;
 
 use std::time::Duration;
 
@@ -39,6 +42,7 @@ pub use progress::{Applied, Denied, Progress, PutOff, Verdict};
 pub use receiver::{Receiver, ReceiverConfig};
 pub use run::{Run, checksum};
 pub use sender::{Sender, SenderConfig, Start, StopReason, Tally};
+pub use series::Series;
 pub use session::SessionId;
 
 /// What every frame of a client's first packet, and its first line on a stream, begins with.

@@ -264,7 +264,7 @@ proptest! {
                     receiver::Output::Send(ServerFrame::Acknowledged(number) | ServerFrame::Bye { acknowledged: number, .. }) => {
                         prop_assert!(number <= stored, "{number} acknowledged of {stored}");
                     }
-                    receiver::Output::Send(_) => {}
+                    receiver::Output::Send(_) | receiver::Output::Replies(_) => {}
                 }
             }
             prop_assert!(receiver.bytes_in_hand() <= 40 + 70);

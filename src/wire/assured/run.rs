@@ -36,6 +36,25 @@ impl Run {
         self.spans.push(Span { start, end: self.bytes.len() });
     }
 
+    /// Makes room for so many bytes of messages that take about so many bytes each.
+    pub(super) fn reserve(&mut self, bytes: usize, each: usize) {
+        self.bytes.reserve_exact(bytes);
+        self.spans.reserve_exact(bytes.div_ceil(each.max(1)));
+    }
+
+    /// Adds the messages of the numbers that follow. What has none becomes what is added.
+    pub fn append(&mut self, more: Self) {
+        if self.is_empty() {
+            *self = more;
+            return;
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&more.bytes);
+        self.spans.extend(more.spans.iter().map(|span| Span { start: span.start + start, end: span.end + start }));
+        self.origins.extend(more.origins);
+        self.refused.extend(more.refused);
+    }
+
     /// Adds the next number without a message, which is refused for good.
     pub fn push_refused(&mut self, code: Code, reason: String) {
         self.refused.push((self.next(), code, reason));

@@ -69,9 +69,11 @@ impl Both {
                         self.receiver.handle(receiver::Input::Applied(applied), self.now);
                     }
                     receiver::Output::Note(number) => self.log.push(format!("noted {number}")),
-                    receiver::Output::Send(frame) => {
-                        self.log.push(format!("{frame:?}"));
-                        self.sender.handle(sender::Input::Frame(frame), self.now);
+                    receiver::Output::Send(frame) => self.hear(frame),
+                    receiver::Output::Replies(run) => {
+                        for (number, body) in run.messages() {
+                            self.hear(ServerFrame::Reply { number, body: body.into() });
+                        }
                     }
                 }
             }
@@ -79,6 +81,11 @@ impl Both {
                 return None;
             }
         }
+    }
+
+    fn hear(&mut self, frame: ServerFrame<'_>) {
+        self.log.push(format!("{frame:?}"));
+        self.sender.handle(sender::Input::Frame(frame), self.now);
     }
 
     fn apply(&mut self, run: &Run) -> Applied {
@@ -119,7 +126,7 @@ fn messages_are_applied_in_order_and_all_become_final() {
     let log = both.log.join("\n");
     for said in [
         "Refused { number: 2, code: 422, reason: \"bad\", body: Some(",
-        "Reply { number: 3, body:",
+        "Replies(Run { first: 3",
         "noted 4",
         "Final { through: 4",
     ] {

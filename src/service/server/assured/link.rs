@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::session::{Room, Session};
+use super::session::{Room, Session, Words};
 use crate::net::plain;
 use crate::service::alarm::Alarm;
 use crate::service::{Peer, Terms};
-use crate::wire::assured::ServerFrame;
+use crate::wire::assured::{Run, ServerFrame};
 
 /// While so many bytes wait to be taken by a client, nothing more is done for it.
 const MOST_WAITING: usize = 64 * 1024;
@@ -30,6 +30,13 @@ pub(super) trait Carrier {
 
     /// Puts a frame behind those that are to be sent.
     fn put(&mut self, frame: &ServerFrame<'_>);
+
+    /// Puts replies, each with the number of its message, behind the frames that are to be sent.
+    fn put_replies(&mut self, replies: &Run) {
+        for (number, body) in replies.messages() {
+            self.put(&ServerFrame::Reply { number, body: body.into() });
+        }
+    }
 
     /// Sends what is taken now. It is ready once nothing is left.
     ///
@@ -99,8 +106,11 @@ impl<C: Carrier> Link<'_, C> {
             if has_room && !self.closing {
                 let before = self.carrier.waiting();
                 let grace = self.carrier.grace();
-                let mut send = |frame: &ServerFrame<'_>| {
-                    self.carrier.put(frame);
+                let mut send = |words: &Words| {
+                    match words {
+                        Words::Frame(frame) => self.carrier.put(frame),
+                        Words::Replies(run) => self.carrier.put_replies(run),
+                    }
                     if self.carrier.waiting() <= MOST_WAITING { Room::Some } else { Room::None }
                 };
                 self.closing = session.poll(cx, grace, &mut send).is_ready();

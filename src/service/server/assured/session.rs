@@ -2,6 +2,7 @@
 //!
 //! Apart from what carries the frames: a stream, packets.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,9 +19,9 @@ use crate::service::server::setting::Setting;
 use crate::service::store::{Opened, Opening, Owner, Source, Store, StoreError};
 use crate::service::workspace::SMALL_TAIL;
 use crate::service::{BoxFuture, Conversation, Observed, Peer};
-use crate::wire::assured::receiver::{Input, Output};
+use crate::wire::assured::receiver::{Allowance, Input, Output};
 use crate::wire::assured::{
-    Again, Applied, ClientFrame, Code, Denied, FrameError, Open, PutOff, Receiver, ReceiverConfig, ServerFrame,
+    Again, Applied, ClientFrame, Code, Denied, FrameError, Open, PutOff, Receiver, ReceiverConfig, Run, ServerFrame,
     SessionId, Verdict,
 };
 
@@ -59,6 +60,13 @@ pub(super) struct Session<'a> {
 pub(super) enum Room {
     Some,
     None,
+}
+
+/// What is to be sent.
+pub(super) enum Words {
+    Frame(ServerFrame<'static>),
+    /// Replies, each a frame.
+    Replies(Run),
 }
 
 /// What an observer is told.
@@ -100,6 +108,16 @@ impl<'a> Session<'a> {
     pub(super) fn take(&mut self, frame: ClientFrame<'_>, now: Instant) {
         self.had.had_message |= matches!(frame, ClientFrame::Message { .. } | ClientFrame::TooLarge { .. });
         self.receiver.handle(Input::Frame(frame), now.into_std());
+    }
+
+    /// The messages that come next, as a decoder finds those that are allowed from a number on. Says how many bytes are done with.
+    pub(super) fn take_messages(&mut self, now: Instant, find: impl FnOnce(u64, Allowance) -> (usize, Run)) -> usize {
+        let (used, run) = find(self.receiver.next(), self.receiver.allows());
+        if !run.is_empty() {
+            self.had.had_message = true;
+            self.receiver.handle(Input::Messages(run), now.into_std());
+        }
+        used
     }
 
     /// Takes what is no frame.
@@ -161,17 +179,23 @@ impl<'a> Session<'a> {
         &mut self,
         cx: &mut Context<'_>,
         grace: Duration,
-        send: &mut impl FnMut(&ServerFrame<'_>) -> Room,
+        send: &mut impl FnMut(&Words) -> Room,
     ) -> Poll<()> {
+        let mut now = self.hear(cx, grace);
         loop {
-            self.hear(cx);
-            let now = Instant::now();
-            match self.receiver.poll(now.checked_sub(grace).unwrap_or(now).into_std()) {
+            match self.receiver.poll(now) {
                 Output::Send(frame) => {
                     self.log(&frame);
-                    if send(&frame) == Room::None {
+                    if send(&Words::Frame(frame)) == Room::None {
                         return Poll::Pending;
                     }
+                    continue;
+                }
+                Output::Replies(run) => {
+                    if send(&Words::Replies(run)) == Room::None {
+                        return Poll::Pending;
+                    }
+                    continue;
                 }
                 Output::Open(open) => self.ask(open),
                 Output::Apply(run) => match &self.open {
@@ -195,6 +219,8 @@ impl<'a> Session<'a> {
                     return if is_over { Poll::Ready(()) } else { Poll::Pending };
                 }
             }
+            // What was asked for may be there at once.
+            now = self.hear(cx, grace);
         }
     }
 
@@ -222,8 +248,8 @@ impl<'a> Session<'a> {
         std::mem::take(&mut self.had)
     }
 
-    /// Passes on what has come from elsewhere than the client.
-    fn hear(&mut self, cx: &mut Context<'_>) {
+    /// Passes on what has come from elsewhere than the client. Gives the time as it is where what is under way has so much more of it.
+    fn hear(&mut self, cx: &mut Context<'_>, grace: Duration) -> std::time::Instant {
         if self.setting.terms.stop.is_set() && !self.draining {
             self.draining = true;
             self.handle(Input::Drain);
@@ -247,6 +273,8 @@ impl<'a> Session<'a> {
         if self.ended && self.receiver.is_open() {
             self.handle(Input::Frame(ClientFrame::Bye));
         }
+        let now = Instant::now();
+        now.checked_sub(grace).unwrap_or(now).into_std()
     }
 
     fn handle(&mut self, input: Input<'_>) {
@@ -256,7 +284,7 @@ impl<'a> Session<'a> {
     /// Asks the store for the session.
     fn ask(&mut self, open: Open<'static>) {
         let Open { session, first, replies, token, name, .. } = open;
-        let source = Arc::new(Source { peer: self.peer.clone(), name: name.map(std::borrow::Cow::into_owned) });
+        let source = Arc::new(Source { peer: self.peer.clone(), name: name.map(Cow::into_owned) });
         let opening = Opening { session, first, principal: principal(self.peer, token.as_deref()), replies, source };
         let answer = self.store.open(opening.clone());
         self.opening = Some((opening, answer));

@@ -18,7 +18,7 @@ use crate::service::server::config::LEAST_RATE;
 use crate::service::server::setting::Setting;
 use crate::service::workspace::Inbox;
 use crate::service::{Conversation, Peer};
-use crate::wire::assured::{FrameDecoder, ServerFrame};
+use crate::wire::assured::{FrameDecoder, Run, ServerFrame};
 
 /// A buffer for what is to be sent that has grown beyond this is not kept.
 const SMALL: usize = 1024;
@@ -58,6 +58,15 @@ impl Frames<'_> {
         let (mut done, mut found) = (0, false);
         let now = Instant::now();
         while session.wants_input() {
+            let decoder = &mut self.decoder;
+            let unread = &self.inbox.unread()[done..];
+            match session.take_messages(now, |first, allowed| decoder.messages(first, allowed, unread)) {
+                0 => {}
+                used => {
+                    (done, found) = (done + used, true);
+                    continue;
+                }
+            }
             match self.decoder.client_frame(&self.inbox.unread()[done..]) {
                 Ok((used, frame)) => {
                     done += used;
@@ -101,6 +110,10 @@ impl Carrier for Frames<'_> {
 
     fn put(&mut self, frame: &ServerFrame<'_>) {
         frame.encode(&mut self.output);
+    }
+
+    fn put_replies(&mut self, replies: &Run) {
+        replies.encode_replies(&mut self.output);
     }
 
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,11 +2,18 @@
 //!
 //! Apart from the framings of plain messages: these have a header, a limit for each part, and bodies that are passed over without being kept.
 
+mod plain;
+
 use memchr::memchr;
 
 use super::header::{Body, Frame, Header, Length, other_version};
-use super::{ClientFrame, FrameError, MAX_HEADER, MAX_NUMBER, ServerFrame};
+use super::receiver::Allowance;
+use super::{ClientFrame, FrameError, MAX_HEADER, Run, ServerFrame};
 use crate::wire::MAX_LINE;
+use plain::plain;
+
+/// For so many bytes of messages that follow each other there is room at once: about what is read at once.
+const SERIES: usize = 64 * 1024;
 
 /// Finds the frames in a stream that is given piece by piece: those of a client or those of a server.
 ///
@@ -56,6 +63,20 @@ impl FrameDecoder {
         self.frame(buffer)
     }
 
+    /// The messages at the front of the buffer that have the numbers from `first` on, as far as they are allowed, and how many bytes are done with.
+    ///
+    /// It is what [`client_frame`](Self::client_frame), asked again and again, finds of them, all at once. They end before the first frame that is something else, is not
+    /// whole or is written in another way than most are: that is to be asked for. There may be none.
+    pub fn messages(&mut self, first: u64, allowed: Allowance, buffer: &[u8]) -> (usize, Run) {
+        self.series(ClientFrame::WITH_BODY, Some(first), allowed, buffer)
+    }
+
+    /// The replies at the front of the buffer whose numbers follow each other, and how many bytes are done with: to [`server_frame`](Self::server_frame) what
+    /// [`messages`](Self::messages) is to a client's.
+    pub fn replies(&mut self, buffer: &[u8]) -> (usize, Run) {
+        self.series(ServerFrame::WITH_BODY, None, Allowance::ALL, buffer)
+    }
+
     /// The server's frame at the front of the buffer, and how many bytes are done with, be there a frame or none.
     ///
     /// # Errors
@@ -79,14 +100,37 @@ impl FrameDecoder {
     #[inline]
     fn frame<'a, F: Frame<'a>>(&mut self, buffer: &'a [u8]) -> Decoded<F> {
         if let State::Header = self.state
-            && let Some((number, start, length)) = plain_header(F::WITH_BODY, buffer)
-            && length <= self.max_body
-            && let Some((body, [b'\n', ..])) = buffer[start..].split_at_checked(in_memory(length))
+            && let Some((number, body, rest)) = plain(F::WITH_BODY, self.max_body, buffer)
         {
             self.searched = 0;
-            return Ok((start + body.len() + 1, Some(F::with_body(number, None, body))));
+            return Ok((buffer.len() - rest.len(), Some(F::with_body(number, None, body))));
         }
         self.any_frame(buffer)
+    }
+
+    /// Frames with a body whose numbers follow each other, from the first on or from any.
+    fn series(&mut self, letter: u8, first: Option<u64>, allowed: Allowance, buffer: &[u8]) -> (usize, Run) {
+        let (mut run, mut left) = (Run::new(first.unwrap_or(1)), buffer);
+        if !matches!(self.state, State::Header) {
+            return (0, run);
+        }
+        while allowed.has_room_beside(&run)
+            && let Some((number, body, rest)) = plain(letter, self.max_body, left)
+        {
+            if number != if run.is_empty() { first.unwrap_or(number) } else { run.next() } {
+                break;
+            }
+            if run.is_empty() {
+                run.first = number;
+                run.reserve(left.len().min(SERIES), left.len() - rest.len());
+            }
+            run.push(body);
+            left = rest;
+        }
+        if !run.is_empty() {
+            self.searched = 0;
+        }
+        (buffer.len() - left.len(), run)
     }
 
     fn any_frame<'a, F: Frame<'a>>(&mut self, buffer: &'a [u8]) -> Decoded<F> {
@@ -283,38 +327,6 @@ pub(super) fn end_of_line(rest: &[u8]) -> Result<Option<usize>, FrameError> {
         [b'\r', b'\n', ..] => Ok(Some(2)),
         _ => Err(FrameError::bad("a body is longer than its header says: no newline follows it")),
     }
-}
-
-/// A header that is only a letter, a number and a length: the number, where the body begins, and its length. Whatever is wrong with it is left to those
-/// who read all headers; nearly all that come are of this kind.
-#[inline]
-fn plain_header(letter: u8, buffer: &[u8]) -> Option<(u64, usize, u64)> {
-    let [first, b' ', ..] = buffer else { return None };
-    let (number, at) = digits(buffer, 2)?;
-    let (length, end) = digits(buffer, at + 1)?;
-    let fits = *first == letter && buffer[at] == b' ' && buffer[end] == b'\n' && number > 0;
-    (fits && number <= MAX_NUMBER).then_some((number, end + 1, length))
-}
-
-/// The number that begins at `at`, and where the byte after it is.
-#[inline]
-fn digits(buffer: &[u8], at: usize) -> Option<(u64, usize)> {
-    /// So many never overflow 64 bits.
-    const MOST: usize = 19;
-    let mut number = 0;
-    for (end, byte) in buffer.iter().enumerate().skip(at).take(MOST + 1) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            // `0` is a number, `01` and nothing are not.
-            let fits = end > at && (buffer[at] != b'0' || end == at + 1);
-            return fits.then_some((number, end));
-        }
-        if end - at == MOST {
-            return None;
-        }
-        number = number * 10 + u64::from(digit);
-    }
-    None
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::super::{Again, Code, Grant, Level, Open, SessionId};
+use super::super::{Again, Code, Grant, Level, MAX_NUMBER, Open, SessionId};
 use super::*;
 use crate::fuzzing::{self, client_frames, client_stream, server_frames, server_stream};
 

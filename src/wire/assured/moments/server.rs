@@ -104,7 +104,7 @@ fn verdicts_that_are_not_noted_are_said_before_what_they_are_about_is_acknowledg
         let (_, said) = Server::open(first, progress);
         let proof = if told == 7 { "checksum: Some(9), last: None" } else { "checksum: None, last: Some((7, 9))" };
         assert!(said.contains(&format!("acknowledged: {told}, {proof}")), "{first}: {said}");
-        let order = ["Refused { number: 3", "Reply { number: 5", "Acknowledged(7)"].map(|word| said.find(word));
+        let order = ["Refused { number: 3", "Replies(Run { first: 5", "Acknowledged(7)"].map(|word| said.find(word));
         assert!(order.is_sorted(), "{said}");
         assert_eq!(order[0].is_some(), first <= 3, "{said}");
         // What a client knows to be final it has noted.

@@ -47,6 +47,8 @@ impl Default for ReceiverConfig {
 pub enum Input<'a> {
     /// A frame has come.
     Frame(ClientFrame<'a>),
+    /// Messages have come whose numbers follow each other, as many frames without an origin: the same as each of them, one after the other.
+    Messages(Run),
     /// What has come is no frame.
     Broken(Code, String),
     /// The store's answer to [`Output::Open`].
@@ -58,6 +60,25 @@ pub enum Input<'a> {
     TakenOver,
     /// The server is about to end.
     Drain,
+}
+
+/// How many more messages a receiver takes at once.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Allowance {
+    /// So many.
+    pub messages: u64,
+    /// They end with the first that brings them beyond so many bytes.
+    pub bytes: u64,
+}
+
+impl Allowance {
+    /// All that there are.
+    pub(in super::super) const ALL: Self = Self { messages: u64::MAX, bytes: u64::MAX };
+
+    /// Whether there may be one more than these.
+    pub(in super::super) fn has_room_beside(&self, run: &Run) -> bool {
+        (run.len() as u64) < self.messages && run.bytes.len() as u64 <= self.bytes
+    }
 }
 
 /// What a receiver wants done, in this order.
@@ -72,6 +93,8 @@ pub enum Output {
     Note(u64),
     /// Send a frame.
     Send(ServerFrame<'static>),
+    /// Send replies, each with the number of the message that it is to: as many frames ([`ServerFrame::Reply`]).
+    Replies(Run),
     /// Send what is to be sent, and close the connection (rule S8). This is the last.
     Close,
     /// Nothing, until something comes or it is this time.

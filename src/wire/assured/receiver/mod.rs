@@ -4,16 +4,17 @@
 //! `docs/protocol.md` are kept here, together with the [store](Output::Apply).
 
 mod calls;
+mod words;
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use calls::{Input, Output, ReceiverConfig};
+pub use calls::{Allowance, Input, Output, ReceiverConfig};
 
 use super::{Again, Applied, ClientFrame, Code, Denied, Grant, Open, Progress, PutOff, Run, ServerFrame, Verdict};
+use words::Words;
 
 /// The server's side of one session over one connection.
 ///
@@ -24,7 +25,7 @@ pub struct Receiver {
     config: Arc<ReceiverConfig>,
     state: State,
     /// What is to be sent.
-    frames: VecDeque<ServerFrame<'static>>,
+    words: Words,
     /// The opening that the store is to be asked about.
     opening: Option<Open<'static>>,
     /// The opening that was asked about: its lowest and its next number.
@@ -37,6 +38,8 @@ pub struct Receiver {
     pending: Run,
     /// What the store has been given, run by run, until it answers: the last number and the bytes.
     in_hand: VecDeque<(u64, usize)>,
+    /// How many bytes those are.
+    in_hand_bytes: usize,
     /// How many of the next answers are of runs behind one that was put off.
     void: usize,
     /// Whether the message after the last taken was put off: all behind it are dropped until it comes again.
@@ -86,13 +89,14 @@ impl Receiver {
         Self {
             config,
             state: State::New,
-            frames: VecDeque::new(),
+            words: Words::default(),
             opening: None,
             asked: (1, 1),
             replies: false,
             applied: 0,
             pending: Run::new(1),
             in_hand: VecDeque::new(),
+            in_hand_bytes: 0,
             void: 0,
             put_off: false,
             unnoted: VecDeque::new(),
@@ -111,6 +115,10 @@ impl Receiver {
             Input::Frame(frame) => {
                 self.heard = now;
                 self.frame(frame);
+            }
+            Input::Messages(run) => {
+                self.heard = now;
+                self.messages(run);
             }
             Input::Broken(code, reason) => self.fail(code, Again::Never, reason),
             Input::Opened(Ok(progress)) => {
@@ -132,10 +140,14 @@ impl Receiver {
 
     /// What is to be done next.
     pub fn poll(&mut self, now: Instant) -> Output {
+        if let Some(word) = self.words.next() {
+            return word;
+        }
         self.check_time(now);
         self.end_in_order();
-        if let Some(frame) = self.frames.pop_front() {
-            return Output::Send(frame);
+        // What these two have to say.
+        if let Some(word) = self.words.next() {
+            return word;
         }
         if let Some(noted) = self.noted.take() {
             return Output::Note(noted);
@@ -150,6 +162,7 @@ impl Receiver {
             let next = self.pending.next();
             let run = mem::replace(&mut self.pending, Run::new(next));
             self.in_hand.push_back((run.last(), run.bytes.len()));
+            self.in_hand_bytes += run.bytes.len();
             return Output::Apply(run);
         }
         Output::Wait(self.due())
@@ -165,9 +178,26 @@ impl Receiver {
                 // What was granted is there at once with one read. Whoever sends more than that must wait.
                 messages <= u64::from(self.config.window)
                     && self.bytes_in_hand() <= self.config.window_bytes
-                    && self.frames.len() < Self::UNSENT
+                    && self.words.len() < Self::UNSENT
             }
         }
+    }
+
+    /// How many messages may be [handed over together](Input::Messages) now, those that have the numbers from [`next`](Self::next) on.
+    pub fn allows(&self) -> Allowance {
+        if !self.takes_next() {
+            return Allowance::default();
+        }
+        let messages = (u64::from(self.config.window) + 1).saturating_sub(self.taken() - self.applied);
+        match self.config.window_bytes.checked_sub(self.bytes_in_hand()) {
+            Some(bytes) => Allowance { messages, bytes },
+            None => Allowance::default(),
+        }
+    }
+
+    /// The number of the message that comes next.
+    pub fn next(&self) -> u64 {
+        self.pending.next()
     }
 
     /// Whether the session is open.
@@ -187,7 +217,20 @@ impl Receiver {
 
     /// How many bytes of messages are in memory here and in the store's hands.
     pub fn bytes_in_hand(&self) -> u64 {
-        (self.in_hand.iter().map(|(_, bytes)| bytes).sum::<usize>() + self.pending.bytes.len()) as u64
+        (self.in_hand_bytes + self.pending.bytes.len()) as u64
+    }
+
+    fn messages(&mut self, run: Run) {
+        if run.first == self.next() && self.takes_next() {
+            self.put_off = false;
+            self.pending.append(run);
+            return;
+        }
+        for (number, body) in run.messages() {
+            if self.state != State::Closed {
+                self.frame(ClientFrame::Message { number, origin: None, body });
+            }
+        }
     }
 
     fn frame(&mut self, frame: ClientFrame<'_>) {
@@ -205,7 +248,7 @@ impl Receiver {
                 self.state = State::Opening;
             }
             (ClientFrame::Open(_), _) => self.protocol_error("the session is open already"),
-            (ClientFrame::Ping(token), _) => self.frames.push_back(ServerFrame::Pong(token.into_owned().into())),
+            (ClientFrame::Ping(token), _) => self.words.say(ServerFrame::Pong(token.into_owned().into())),
             (ClientFrame::Pong(_), _) => {}
             (_, State::New | State::Opening) => self.protocol_error("a session begins with OPEN"),
             (ClientFrame::Message { number, origin, body }, _) => {
@@ -233,6 +276,11 @@ impl Receiver {
         }
     }
 
+    /// Whether the message that comes next is taken, whenever it comes.
+    fn takes_next(&self) -> bool {
+        self.state == State::Open && self.ending.is_none() && !self.has_too_much_to_note()
+    }
+
     /// Whether a message of this number is the one that comes next. One that came before is acknowledged again.
     fn takes(&mut self, number: u64) -> bool {
         // What comes after the last word is not taken: the client sends it again, elsewhere or later.
@@ -245,12 +293,12 @@ impl Receiver {
             if self.put_off {
                 let reason = "too many refusals and replies are not noted".into();
                 let (code, after) = (Code::OVERLOADED, Self::UNNOTED_PAUSE);
-                self.frames.push_back(ServerFrame::PutOff { number, after, code, reason });
+                self.words.say(ServerFrame::PutOff { number, after, code, reason });
             }
             return !self.put_off;
         }
         if (1..=self.applied).contains(&number) {
-            self.acknowledge();
+            self.words.acknowledge(self.applied);
         } else if number == 0 || (number > next && !self.put_off) {
             self.protocol_error(&format!("message {next} comes next, and {number} came"));
         }
@@ -292,7 +340,7 @@ impl Receiver {
         let verdicts: Vec<_> = progress.verdicts.into_iter().filter(|(number, _)| *number >= first).collect();
         // What the client takes for applied must not be what was refused: that is said first.
         let told = verdicts.first().map_or(acknowledged, |(number, _)| number - 1);
-        self.frames.push_back(ServerFrame::Granted(Grant {
+        self.words.say(ServerFrame::Granted(Grant {
             acknowledged: told,
             checksum: if told == 0 { Some(0) } else { progress.checksum.filter(|_| told == acknowledged) },
             last: progress.checksum.filter(|_| told < acknowledged).map(|checksum| (acknowledged, checksum)),
@@ -305,15 +353,17 @@ impl Receiver {
         }));
         self.tell(verdicts);
         if told < acknowledged {
-            self.acknowledge();
+            self.words.acknowledge(self.applied);
         }
     }
 
     fn applied(&mut self, applied: Applied) {
         let Some(&(last, _)) = self.in_hand.front() else { return };
         let is_part = applied.put_off.is_none() && applied.through < last;
-        if !is_part || self.void > 0 {
-            self.in_hand.pop_front();
+        if (!is_part || self.void > 0)
+            && let Some((_, bytes)) = self.in_hand.pop_front()
+        {
+            self.in_hand_bytes -= bytes;
         }
         if self.void > 0 {
             // It was behind one that was put off.
@@ -325,7 +375,7 @@ impl Receiver {
         self.tell(verdicts);
         if through > self.applied {
             self.applied = through;
-            self.acknowledge();
+            self.words.acknowledge(self.applied);
         }
         // Where nothing is left of the run, nothing was put off.
         if let Some(PutOff { code, after, reason }) = put_off.filter(|_| through < last) {
@@ -333,7 +383,7 @@ impl Receiver {
             self.pending = Run::new(number);
             self.void = self.in_hand.len();
             self.put_off = true;
-            self.frames.push_back(ServerFrame::PutOff { number, after, code, reason: reason.into() });
+            self.words.say(ServerFrame::PutOff { number, after, code, reason: reason.into() });
         }
     }
 
@@ -342,22 +392,14 @@ impl Receiver {
             match verdict {
                 Verdict::Refused(code, reason) => {
                     self.unnoted.push_back(number);
-                    self.frames.push_back(ServerFrame::Refused { number, code, reason: reason.into() });
+                    self.words.say(ServerFrame::Refused { number, code, reason: reason.into() });
                 }
                 Verdict::Reply(body) if self.replies => {
                     self.unnoted.push_back(number);
-                    self.frames.push_back(ServerFrame::Reply { number, body: Cow::Owned(body.to_vec()) });
+                    self.words.reply(number, body);
                 }
                 Verdict::Reply(_) => {}
             }
-        }
-    }
-
-    /// Acknowledges all that is final: with the last word that waits to be sent, if that is one of this kind.
-    fn acknowledge(&mut self) {
-        match self.frames.back_mut() {
-            Some(ServerFrame::Acknowledged(number)) => *number = self.applied,
-            _ => self.frames.push_back(ServerFrame::Acknowledged(self.applied)),
         }
     }
 
@@ -367,7 +409,7 @@ impl Receiver {
 
     /// Ends the connection. What the store has in hand it goes on with; nothing more is given to it.
     fn fail(&mut self, code: Code, again: Again, reason: String) {
-        self.frames.push_back(ServerFrame::Error { code, again, reason: reason.into() });
+        self.words.say(ServerFrame::Error { code, again, reason: reason.into() });
         self.state = State::Closed;
     }
 
@@ -382,7 +424,7 @@ impl Receiver {
             }
             _ => return,
         };
-        self.frames.push_back(ServerFrame::Bye { acknowledged: self.applied, drain });
+        self.words.say(ServerFrame::Bye { acknowledged: self.applied, drain });
         self.state = State::Closed;
     }
 

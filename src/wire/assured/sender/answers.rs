@@ -6,9 +6,28 @@ use std::time::{Duration, Instant};
 
 use super::{Event, Link, Sender, StopReason, Window};
 use crate::wire::assured::agreement::{Known, forked, given_up};
-use crate::wire::assured::{Again, ClientFrame, Code, Grant, PING_AFTER, ServerFrame, TAKE_OVERS, checksum};
+use crate::wire::assured::{Again, ClientFrame, Code, Grant, PING_AFTER, Run, ServerFrame, TAKE_OVERS, checksum};
 
 impl Sender {
+    /// Takes replies whose numbers follow each other, as they came: the same as [each of them](super::Input::Frame), one after the other.
+    pub fn replies(&mut self, run: Run, now: Instant) {
+        if self.link == Link::Over {
+            return;
+        }
+        self.heard = now;
+        self.pinged = false;
+        let are_new = run.first > self.last_verdict.max(self.settled) && run.next() <= self.next;
+        if self.is_open() && are_new && !run.is_empty() {
+            self.unnoted = true;
+            self.last_verdict = run.last();
+            self.events.push_back(Event::Replies(run));
+            return;
+        }
+        for (number, body) in run.messages() {
+            self.frame(ServerFrame::Reply { number, body: body.into() }, now);
+        }
+    }
+
     /// Takes a frame of the server.
     pub(super) fn frame(&mut self, frame: ServerFrame<'_>, now: Instant) {
         match (frame, self.link) {
@@ -41,7 +60,9 @@ impl Sender {
             }
             (ServerFrame::Reply { number, body }, Link::Open(_)) => {
                 if self.is_new_verdict(number) {
-                    self.events.push_back(Event::Reply { number, body: body.into_owned() });
+                    let mut run = Run::new(number);
+                    run.push(&body);
+                    self.events.push_back(Event::Replies(run));
                 }
             }
             (ServerFrame::PutOff { number, after, code, reason }, Link::Open(_)) => {

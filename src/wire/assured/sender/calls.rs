@@ -89,13 +89,8 @@ pub enum Output<'a, F = ClientFrame<'a>> {
         /// The message, if the sender holds it.
         body: Option<&'a [u8]>,
     },
-    /// The reply to a message.
-    Reply {
-        /// To which.
-        number: u64,
-        /// The reply.
-        body: Vec<u8>,
-    },
+    /// Replies, each with the number of the message that it is to.
+    Replies(Run),
     /// All messages up to this number are final: they may leave the spool.
     Final {
         /// The last of them.

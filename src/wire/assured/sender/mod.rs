@@ -15,7 +15,7 @@ pub use calls::{Input, Output, SenderConfig, Start, StopReason, Tally};
 
 use super::held::{Held, Place};
 use super::pauses::Pauses;
-use super::{ClientFrame, Code, Level, Open, PING_AFTER, ServerFrame, WINDOW_BYTES};
+use super::{ClientFrame, Code, Level, Open, PING_AFTER, Run, Series, ServerFrame, WINDOW_BYTES};
 
 /// The client's side of a session.
 ///
@@ -113,10 +113,7 @@ enum Event {
         code: Code,
         reason: String,
     },
-    Reply {
-        number: u64,
-        body: Vec<u8>,
-    },
+    Replies(Run),
     /// All to this number is final.
     Final(u64),
     Lost {
@@ -241,6 +238,23 @@ impl Sender {
         Output::Wait(self.due(now))
     }
 
+    /// The messages that it would have sent next, one by one, if it had been polled again after one: as many as lie together, and no more once there are `enough` bytes. There may be none.
+    pub fn series(&mut self, enough: u64) -> Series<'_> {
+        let has_sent = self.sent > self.settled && self.put_off.is_none();
+        let may_send = has_sent && self.is_open() && self.events.is_empty() && self.words.is_empty();
+        let place = self.held.find(self.sent + 1, self.place).filter(|_| may_send);
+        // Where the first was longer than the window, nothing follows it, however short.
+        let Some((place, bytes)) = place.zip(self.window.bytes.checked_sub(self.sent_bytes)) else {
+            return Series::default();
+        };
+        let messages = self.window.messages.saturating_sub(self.sent - self.settled);
+        let series = self.held.series(place, self.sent + 1, messages, bytes, enough);
+        self.place = place;
+        self.sent += series.len();
+        self.sent_bytes += series.size;
+        series
+    }
+
     /// The same without anything that is to be sent, for as long as there is no room for it: what comes is told, and what is due is done.
     pub fn poll_events(&mut self, now: Instant) -> Output<'_> {
         match self.has_event(now) {
@@ -297,6 +311,9 @@ impl Sender {
 
     /// Whether there is something to be told or done, other than sending.
     fn has_event(&mut self, now: Instant) -> bool {
+        if !self.events.is_empty() {
+            return true;
+        }
         self.check_time(now);
         if matches!(self.link, Link::Down(_)) && self.no_more && !self.has_unsettled() {
             self.over(Event::Done);
@@ -394,7 +411,7 @@ impl Sender {
             Event::Refused { number, code, reason } => {
                 Output::Refused { number, code, reason, body: self.held.message(number) }
             }
-            Event::Reply { number, body } => Output::Reply { number, body },
+            Event::Replies(run) => Output::Replies(run),
             Event::Final(through) => {
                 self.held.settle(through);
                 Output::Final { through, checksum: self.held.checksum() }

@@ -302,7 +302,10 @@ impl World {
                     let body = body.map(<[u8]>::to_vec).or_else(|| self.clients[at].disk.record(number).cloned());
                     self.clients[at].disk.dead_letters.insert(number, body.unwrap_or_default());
                 }
-                Output::Reply { number, body } => _ = self.clients[at].replies.insert(number, body),
+                Output::Replies(run) => {
+                    let replies = run.messages().map(|(number, body)| (number, body.to_vec()));
+                    self.clients[at].replies.extend(replies);
+                }
                 Output::Final { through, checksum } => {
                     self.note(|| format!("client {at}: final {through}"));
                     self.check_final(at, through);

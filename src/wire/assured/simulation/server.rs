@@ -10,7 +10,7 @@ use super::network::{Direction, Item};
 use super::plan::Plan;
 use super::world::{Event, SECOND, World};
 use crate::wire::assured::receiver::{Input, Output};
-use crate::wire::assured::{Applied, Denied, Progress, Receiver, ReceiverConfig, Run, SessionId};
+use crate::wire::assured::{Applied, Denied, Progress, Receiver, ReceiverConfig, Run, ServerFrame, SessionId};
 
 /// A server, through all its lives.
 #[derive(Default)]
@@ -243,6 +243,13 @@ impl World {
                 }
                 Output::Send(frame) => {
                     self.send(connection, Direction::Down, Item::Down(frame));
+                    continue;
+                }
+                Output::Replies(run) => {
+                    for (number, body) in run.messages() {
+                        let frame = ServerFrame::Reply { number, body: body.to_vec().into() };
+                        self.send(connection, Direction::Down, Item::Down(frame));
+                    }
                     continue;
                 }
                 Output::Open(open) => {

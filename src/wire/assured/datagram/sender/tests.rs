@@ -73,7 +73,7 @@ impl Test {
                 Output::Refused { number, code, body, .. } => {
                     format!("refused {number} {code} {}", body.map_or(0, <[u8]>::len))
                 }
-                Output::Reply { .. } => "reply".to_owned(),
+                Output::Replies(_) => "reply".to_owned(),
                 Output::Final { through, .. } => format!("final {through}"),
                 Output::Lost { .. } => "lost".to_owned(),
                 Output::PutOff { code, .. } => format!("put off {code}"),

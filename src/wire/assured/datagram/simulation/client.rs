@@ -173,7 +173,7 @@ impl Client {
                 }
                 Output::Disconnect
                 | Output::Opened { .. }
-                | Output::Reply { .. }
+                | Output::Replies(_)
                 | Output::Lost { .. }
                 | Output::PutOff { .. } => {}
             }
