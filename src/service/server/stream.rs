@@ -7,24 +7,27 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
 
 use super::answer::{Answers, Then};
 use super::assured;
 use super::patience::{Late, Patience};
-use super::setting::{Setting, encode_text};
+use super::setting::{GIVEN_AWAY, Setting, encode_text};
 use super::strangers::{Stranger, turn_away};
 use crate::net::{Stream, plain};
 use crate::service::handler::CLOSE_DISCARD;
+use crate::service::limits::Ticket;
 use crate::service::workspace::Inbox;
 use crate::service::{Conversation, Observed, Peer};
 use crate::wire;
-use crate::wire::assured::{Detected, detect};
+use crate::wire::assured::{Detected, MAX_HEADER, detect};
 
-/// Serves one stream until the peer has ended it, something is wrong, or the server is to stop.
-pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer) -> Conversation {
+/// So much of a first message makes a connection one that is in use, though nothing whole has come: as long as the header of a frame may be.
+const BEGUN: usize = MAX_HEADER;
+
+/// Serves one stream until the peer has ended it, something is wrong, its place is given to another, or the server is to stop.
+pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer, place: &mut Ticket) -> Conversation {
     let mut had = Conversation::default();
-    let closing = match read_and_handle(setting, stream, peer, &mut had).await {
+    let closing = match read_and_handle(setting, stream, peer, place, &mut had).await {
         // The peer has said all: there is nothing left to be read.
         Ok(End::Theirs) => 0,
         Ok(End::Ours) => CLOSE_DISCARD,
@@ -52,6 +55,7 @@ async fn read_and_handle(
     setting: &Setting,
     stream: &mut Stream,
     peer: &Peer,
+    place: &mut Ticket,
     had: &mut Conversation,
 ) -> io::Result<End> {
     let mut inbox = Inbox::new(setting.framing, setting.max_message);
@@ -72,12 +76,20 @@ async fn read_and_handle(
             if !stopping && stopped.as_mut().poll(cx).is_ready() {
                 cx.waker().wake_by_ref();
             }
+            if place.poll_given_away(cx).is_ready() {
+                return Poll::Ready(Event::GivenAway);
+            }
             patience.poll(cx, inbox.unfinished()).map(Event::Late)
         })
         .await;
         let ended = match event {
             Event::Read(read) => read? == 0,
             Event::Stopped => return Ok(End::Ours),
+            Event::GivenAway => {
+                Box::pin(say_why(setting, stream, GIVEN_AWAY.to_owned(), had)).await?;
+                // Another has its place already: it is not read for long.
+                return Ok(End::Theirs);
+            }
             Event::Late(Late::Unfinished) => {
                 tracing::warn!("{peer}: sent {} bytes of a message without its end", inbox.unfinished());
                 tracing::warn!("with --framing read each read is a message, with --framing whole the whole stream");
@@ -85,7 +97,8 @@ async fn read_and_handle(
             }
             Event::Late(Late::Idle(idle)) => {
                 // In a box, as below: a connection that is open should not be larger for how it ends.
-                Box::pin(give_up(setting, stream, idle, had)).await?;
+                let reason = format!("no whole message came for {idle:?}");
+                Box::pin(say_why(setting, stream, reason, had)).await?;
                 return Ok(End::Ours);
             }
         };
@@ -100,6 +113,8 @@ async fn read_and_handle(
                 }
                 // In boxes: an open connection is not larger for what it might have been.
                 Detected::Assured => {
+                    // From here on a session has its own time to open in.
+                    place.heard();
                     *had = Box::pin(assured::converse_stream(setting, sessions, stream, peer, inbox)).await;
                     return Ok(End::OfSession);
                 }
@@ -116,6 +131,9 @@ async fn read_and_handle(
         had.had_message |= !ended;
         loop {
             let decoded = if ended { inbox.finish().map(|()| false) } else { inbox.decode() };
+            if inbox.count() > 0 || inbox.unfinished() >= BEGUN {
+                place.heard();
+            }
             let go_on = handle(setting, &mut inbox, stream, peer, had, &mut patience).await?;
             inbox.handled();
             match decoded {
@@ -137,6 +155,7 @@ async fn read_and_handle(
 enum Event {
     Read(io::Result<usize>),
     Stopped,
+    GivenAway,
     Late(Late),
 }
 
@@ -218,8 +237,7 @@ async fn refuse(
 }
 
 /// Tells a peer that the conversation ends before it wanted.
-async fn give_up(setting: &Setting, stream: &mut Stream, idle: Duration, had: &mut Conversation) -> io::Result<()> {
-    let reason = format!("no whole message came for {idle:?}");
+async fn say_why(setting: &Setting, stream: &mut Stream, reason: String, had: &mut Conversation) -> io::Result<()> {
     let mut words = Vec::new();
     encode_text(setting.framing, wire::plain::not_now(&reason).as_bytes(), &mut words);
     had.trouble = Some(reason);
@@ -229,19 +247,23 @@ async fn give_up(setting: &Setting, stream: &mut Stream, idle: Duration, had: &m
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Instant;
 
     use super::*;
     use crate::net::Addr;
-    use crate::service::Stop;
     use crate::service::handler::Reply;
+    use crate::service::limits::PeerKey;
     use crate::service::server::ServerConfig;
+    use crate::service::{Admission, Limits, Stop};
 
     #[tokio::test]
     async fn an_idle_connection_is_small() {
         let setting = Setting::new(Arc::new(Reply("".into())), &ServerConfig::default(), Stop::new().1);
         let (mut stream, _other) = Stream::pair(1);
         let peer = Peer { addr: Addr::Inet(([127, 0, 0, 1], 1).into()), local: None, credentials: None };
-        let size = size_of_val(&converse(&setting, &mut stream, &peer));
+        let admission = Admission::new(&Limits::default());
+        let mut place = admission.admit(PeerKey::of(&peer.addr, None), Instant::now()).expect("a place");
+        let size = size_of_val(&converse(&setting, &mut stream, &peer, &mut place));
         assert!(size <= 1024, "{size} bytes");
     }
 }
