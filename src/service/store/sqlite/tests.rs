@@ -163,6 +163,16 @@ fn an_empty_file_becomes_the_owners() {
     drop(store);
 }
 
+#[test]
+fn what_everybody_may_write_to_is_no_store() {
+    let fixture = InFile::new();
+    drop(fixture.open(SqliteConfig::default()));
+    fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o602)).expect("permissions");
+    assert!(text(&fixture.path()).ends_with("everybody may write to it"));
+    fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o664)).expect("permissions");
+    drop(fixture.open(SqliteConfig::default()));
+}
+
 #[tokio::test]
 async fn people_read_it() {
     let fixture = InFile::new();
