@@ -250,6 +250,38 @@ async fn sessions_without_messages_make_room_for_others_after_an_hour() {
 }
 
 #[tokio::test]
+async fn a_session_that_made_room_begins_anew_and_whoever_had_it_is_not_its_owner() {
+    let fixture = InFile::new();
+    let now = Arc::new(AtomicU64::new(1_000_000));
+    let time = Arc::clone(&now);
+    let store = fixture.open(SqliteConfig {
+        max_sessions: 2,
+        clock: Clock::new(move || UNIX_EPOCH + Duration::from_secs(time.load(Ordering::Relaxed))),
+        ..SqliteConfig::default()
+    });
+    let open = |number: u32| Store::open(&*store, opening(&format!("{number:016}"), 1));
+    let append = |number: u32, owner, first| store.append(append(&format!("{number:016}"), owner, first, &["one"]));
+    let mut before = open(0).await.expect("there is room").owner;
+    for _ in 0..5 {
+        before = open(0).await.expect("the same").owner;
+    }
+    open(1).await.expect("there is room");
+    now.fetch_add(3700, Ordering::Relaxed);
+    let other = open(2).await.expect("the others had no messages").owner;
+    // It is put off, and comes again.
+    assert_eq!(append(0, before, 1).await, Err(StoreError::TooManySessions));
+    let after = open(0).await.expect("there is room").owner;
+    assert!(after > before, "the connection that had it must not be taken for the newer one");
+    assert_eq!(append(0, before, 1).await, Err(StoreError::TakenOver));
+    assert_eq!(append(0, after, 1).await.map(|applied| applied.through), Ok(1));
+    // Of one that had any the client has to be told that it was forgotten.
+    append(2, other, 1).await.expect("stored");
+    now.fetch_add(100 * 24 * 3600, Ordering::Relaxed);
+    open(3).await.expect("there is room");
+    assert_eq!(append(2, other, 2).await, Err(StoreError::TakenOver));
+}
+
+#[tokio::test]
 async fn two_processes_may_have_it() {
     let fixture = InFile::new();
     let (here, there) = (fixture.open(SqliteConfig::default()), fixture.open(SqliteConfig::default()));
