@@ -64,8 +64,9 @@ impl Server {
         Self { handler: Arc::new(handler), connections: None, observer: None, store: None, config }
     }
 
-    /// A server that puts all messages into a store, and acknowledges them once they are durable. Those of assured sessions are there exactly once.
+    /// A server that puts all messages into a store, and acknowledges them once they are durable; what is longer than the store takes is refused. Those of assured sessions are there exactly once.
     pub fn storing(store: Arc<dyn Store>, config: ServerConfig) -> Self {
+        let config = config.within(store.longest());
         Self { store: Some(store.clone()), ..Self::new(Keep::new(store), config) }
     }
 
