@@ -48,6 +48,7 @@ pub struct DatagramReceiver {
     handed: (u64, Option<u32>),
     /// Whether the store has a run that it has not answered.
     in_hand: bool,
+    in_hand_bytes: usize,
     /// What has come beyond that.
     held: BTreeMap<u64, Waiting>,
     held_bytes: usize,
@@ -100,6 +101,7 @@ impl DatagramReceiver {
             checksum: None,
             handed: (0, None),
             in_hand: false,
+            in_hand_bytes: 0,
             held: BTreeMap::new(),
             held_bytes: 0,
             refusals: VecDeque::new(),
@@ -224,7 +226,7 @@ impl DatagramReceiver {
     /// The store says what became of the run in hand.
     pub fn applied(&mut self, applied: Applied, now: Instant) {
         let Applied { through, verdicts, put_off } = applied;
-        self.in_hand = false;
+        (self.in_hand, self.in_hand_bytes) = (false, 0);
         let (last, checksum) = self.handed;
         if through > self.applied || is_broken(Rule::AcknowledgeAfterCommit) {
             self.applied = through.max(self.applied);
@@ -286,9 +288,9 @@ impl DatagramReceiver {
         }
     }
 
-    /// How many bytes of messages it holds, with what they take beside.
+    /// How many bytes of messages it holds, with what they take beside; those that the store has are in memory, too.
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held_bytes + self.in_hand_bytes
     }
 
     /// Whether the session is dropped at no cost: the store is not asked for anything.
@@ -315,6 +317,7 @@ impl DatagramReceiver {
 
     /// All that follows what the store was given last, in one piece (rule S7).
     fn hand_over(&mut self) -> Run {
+        let before = self.held_bytes;
         let mut run = Run::new(self.handed.0 + 1);
         while self.next_held().is_some_and(|number| *number == run.next() || is_broken(Rule::ApplyInOrder)) {
             let Some((number, waiting)) = self.held.pop_first() else { break };
@@ -331,7 +334,7 @@ impl DatagramReceiver {
             }
             self.handed = (run.last(), checksum);
         }
-        self.in_hand = true;
+        (self.in_hand, self.in_hand_bytes) = (true, before - self.held_bytes);
         run
     }
 
@@ -569,6 +572,10 @@ mod tests {
         assert_eq!(receiver.held_bytes(), 0);
         receiver.message(1, Ok(b"body"), None, 0, now);
         assert_eq!((receiver.held_bytes(), said(&mut receiver)), (size, vec!["apply 1..=1".to_owned()]));
+        // The store may take its time, and others would have the room again and again.
+        assert_eq!(receiver.held_bytes(), size);
+        receiver.applied(Applied { through: 1, verdicts: Vec::new(), put_off: None }, now);
+        assert_eq!(receiver.held_bytes(), 0);
     }
 
     #[test]
