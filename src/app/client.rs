@@ -30,8 +30,8 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
     let source =
         args.source.as_deref().zip(endpoints.first()).map(|(text, endpoint)| endpoint.source(text)).transpose()?;
     let is_assured = args.assured || args.spool.is_some();
-    if args.require.is_some() && !is_assured {
-        return Err(Error::usage("--require is about assured delivery")
+    if let Some(option) = only_assured(&args).filter(|_| !is_assured) {
+        return Err(Error::usage(format!("{option} is about assured delivery"))
             .hinting("give --assured, or --spool DIR")
             .into());
     }
@@ -76,6 +76,16 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
         let shown = Shown { screen, json: args.output.json, answers: 0 };
         talk(&mut exchange, input, &mut signals, shown).await
     })
+}
+
+/// An option that was given and means nothing to plain servers. A name may also be in the environment, which is that of all clients.
+fn only_assured(args: &ClientArgs) -> Option<&'static str> {
+    let is_typed = |name: &String| std::env::var_os("WILCO_NAME").is_none_or(|every| every != **name);
+    match args {
+        ClientArgs { require: Some(_), .. } => Some("--require"),
+        ClientArgs { name: Some(name), .. } if is_typed(name) => Some("--name"),
+        _ => None,
+    }
 }
 
 async fn tell_connected(connection: &Connection, json: Option<&Arc<StandardOutput>>) {

@@ -115,6 +115,7 @@ fn of_service(error: &service::Error) -> Exit {
         service::Error::Ended(error) => of_service(error),
         service::Error::Spool(
             SpoolError::InUse { .. }
+            | SpoolError::Exposed { .. }
             | SpoolError::Foreign { .. }
             | SpoolError::Newer { .. }
             | SpoolError::NoParent { .. },

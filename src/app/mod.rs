@@ -28,6 +28,7 @@ mod sandbox;
 mod screen;
 mod server;
 mod spool;
+mod stall;
 mod stderr;
 mod stdio;
 mod supervisor;

@@ -14,8 +14,13 @@ use tokio::sync::{Mutex, Notify};
 use crate::service::{BoxFuture, Screen};
 use crate::wire::is_harmless;
 
+use super::stall::{Reading, Stall};
+
 /// What may be written to a pipe that says it is writable, without blocking (pipe(7), `PIPE_BUF`).
 pub(super) const WRITABLE: usize = 4096;
+
+/// How much is written at a time: as much as a pipe holds, so that a slow reader is seen to read.
+const PART: usize = 64 * 1024;
 
 /// Standard output as a screen for messages.
 #[derive(Debug)]
@@ -23,6 +28,7 @@ pub(super) struct StandardOutput {
     /// Held while something is written, so that messages never mix.
     output: Mutex<OwnedFd>,
     kind: Kind,
+    stall: Arc<Stall>,
     failure: OnceLock<io::Error>,
     failed: Notify,
 }
@@ -47,6 +53,7 @@ impl StandardOutput {
         Ok(Arc::new(Self {
             output: Mutex::new(stdout.as_fd().try_clone_to_owned()?),
             kind,
+            stall: Arc::default(),
             failure: OnceLock::new(),
             failed: Notify::new(),
         }))
@@ -63,14 +70,36 @@ impl StandardOutput {
         }
     }
 
+    /// Says on standard error when nobody reads, for as long as it is awaited. A terminal that was stopped its user has stopped.
+    pub(super) async fn tell_of_stalls(&self) {
+        match self.kind {
+            Kind::Pipe => {
+                let tell = |reading| match reading {
+                    Reading::Stopped(time) => tracing::warn!(
+                        "nobody has read standard output for {time:?}: until somebody does, messages wait and are not acknowledged"
+                    ),
+                    Reading::GoesOn => tracing::warn!("standard output is read again"),
+                };
+                self.stall.watch(tell).await;
+            }
+            Kind::File | Kind::Terminal => std::future::pending().await,
+        }
+    }
+
     async fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let output = self.output.lock().await;
         if self.kind == Kind::File || (bytes.len() <= WRITABLE && is_writable(output.as_fd(), PollTimeout::ZERO)) {
-            return write_all(&output, bytes);
+            return write_all(&output, bytes, || {});
         }
-        let (writer, owned) = (output.try_clone()?, bytes.to_vec());
+        let (writer, owned, stall) = (output.try_clone()?, bytes.to_vec(), self.stall.clone());
+        stall.goes_on();
         // The lock is kept until it is written, whoever else waits.
-        let written = tokio::task::spawn_blocking(move || write_all(&writer, &owned)).await;
+        let written = tokio::task::spawn_blocking(move || {
+            let written = write_all(&writer, &owned, || stall.goes_on());
+            stall.is_over();
+            written
+        })
+        .await;
         drop(output);
         written.map_err(io::Error::other)?
     }
@@ -142,11 +171,14 @@ pub(super) fn is_writable(output: BorrowedFd<'_>, within: PollTimeout) -> bool {
     poll(&mut fds, within).is_ok() && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT))
 }
 
-fn write_all(output: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+fn write_all(output: &OwnedFd, mut bytes: &[u8], goes_on: impl Fn()) -> io::Result<()> {
     while !bytes.is_empty() {
-        match nix::unistd::write(output, bytes) {
+        match nix::unistd::write(output, &bytes[..bytes.len().min(PART)]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
+            Ok(written) => {
+                bytes = &bytes[written..];
+                goes_on();
+            }
             Err(nix::errno::Errno::EINTR) => {}
             // Somebody who shares this descriptor has made it non-blocking.
             Err(nix::errno::Errno::EAGAIN) => {

@@ -49,7 +49,10 @@ pub(super) fn run(args: SpoolArgs) -> anyhow::Result<Exit> {
 /// A failure of a spool as the user reads it: what is the mistake of who wrote the command is told as one.
 pub(super) fn failure(error: SpoolError) -> anyhow::Error {
     let is_mistake = match &error {
-        SpoolError::Foreign { .. } | SpoolError::Newer { .. } | SpoolError::NoParent { .. } => true,
+        SpoolError::Exposed { .. }
+        | SpoolError::Foreign { .. }
+        | SpoolError::Newer { .. }
+        | SpoolError::NoParent { .. } => true,
         SpoolError::Io { error, .. } => error.kind() == io::ErrorKind::NotFound,
         _ => false,
     };
@@ -98,8 +101,18 @@ impl Page {
     }
 }
 
-async fn waiting(directory: &Path, json: bool, page: &mut Page) -> Result<(), Gone> {
+/// A spool for looking at, whoever could have put something there: that is said.
+fn looked_at(directory: &Path) -> Result<Inspection, SpoolError> {
     let spool = Inspection::of(directory)?;
+    if let Err(error) = spool.is_own() {
+        let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+        report::notice(&format!("{error}{hint}"));
+    }
+    Ok(spool)
+}
+
+async fn waiting(directory: &Path, json: bool, page: &mut Page) -> Result<(), Gone> {
+    let spool = looked_at(directory)?;
     let mut dead = 0_u64;
     for letter in spool.dead_letters()? {
         dead += u64::from(letter.is_ok());
@@ -174,7 +187,7 @@ fn row(message: &Waiting) -> String {
 
 async fn dead(directory: &Path, json: bool, page: &mut Page) -> Result<(), Gone> {
     let mut is_first = true;
-    for letter in Inspection::of(directory)?.dead_letters()? {
+    for letter in looked_at(directory)?.dead_letters()? {
         let letter = match letter {
             Ok(letter) => letter,
             // Somebody has edited the file, or the last line is being written.

@@ -160,6 +160,7 @@ fn what_makes_no_sense_together_is_a_mistake() {
         (&["--spool", "box", "--retry", "3"], &["--timeout"]),
         (&["--assured", "--lost-session", "skip"], &["--spool"]),
         (&["--require", "store"], &["--assured", "--spool"]),
+        (&["--name", "me"], &["--name", "--assured", "--spool"]),
         (&["--assured", "--require", "all"], &["store", "run", "show"]),
         (&["--spool", "box", "--lost-session", "no"], &["resend", "skip"]),
     ] {
@@ -169,6 +170,9 @@ fn what_makes_no_sense_together_is_a_mistake() {
     }
     let done = client(&["--assured", "udp:127.0.0.1:9", "tcp:127.0.0.1:9", "-m", "x"]);
     expect_error(&done, 2, &["udp:127.0.0.1:9", "tcp:127.0.0.1:9", "UDP"]);
+    // The environment is that of all clients, whatever they do.
+    let done = Launch::client(["127.0.0.1:9", "-m", "x"]).env("WILCO_NAME", "me").start().wait();
+    expect_status(&done, 3);
 }
 
 #[test]

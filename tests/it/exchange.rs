@@ -2,7 +2,9 @@
 //!
 //! Apart from everything made of it, because this page of `command-line.md` is held to the letter.
 
-use crate::harness::{Launch, Program, Terminal, expect_success};
+use nix::sys::signal::Signal;
+
+use crate::harness::{Launch, Program, Terminal, expect_signal, expect_success};
 
 fn server() -> (Program, String) {
     let server = Launch::server(["0"]).start();
@@ -89,6 +91,23 @@ fn interactive_goes_on_to_the_end_of_input() {
     client.close_stdin();
     expect_success(&client.wait());
     expect_shown(server, "one\ntwo\nthree\n");
+}
+
+#[test]
+fn a_signal_ends_a_prompt() {
+    let (server, port) = server();
+    for (signal, options) in [
+        (Signal::SIGINT, &["-i"][..]),
+        (Signal::SIGTERM, &["-i"]),
+        (Signal::SIGINT, &["-i", "--assured"]),
+        (Signal::SIGINT, &[]),
+    ] {
+        let client = Launch::client([options, &["localhost", &port]].concat()).terminal(Terminal::ALL).start();
+        client.wait_for_count("Please enter the message", 1);
+        client.signal(signal);
+        expect_signal(&client.wait(), signal);
+    }
+    drop(server);
 }
 
 #[test]

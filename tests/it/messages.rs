@@ -287,6 +287,16 @@ async fn what_may_not_be_read_or_made_is_said_in_the_same_words() {
     permit(place, 0o755);
 }
 
+#[test]
+fn a_store_takes_no_message_that_is_longer_than_a_row() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("store.db");
+    let file = file.to_str().expect("text");
+    let done = Launch::server(["127.0.0.1:0", "--store", file, "--max-message", "1G"]).start().wait();
+    expect_error(&done, 2, &["--max-message 1073741824", "999998976 bytes"]);
+    assert!(!fs::exists(file).expect("a look"));
+}
+
 #[tokio::test]
 async fn who_keeps_a_server_from_its_store_is_named() {
     let writer = four().await;

@@ -2,7 +2,8 @@
 //!
 //! Apart from the client that uses it: here the spool is filled by the library.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -41,6 +42,30 @@ fn filled() -> (TempDir, Spool) {
 
 fn on_a_runtime<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
+
+#[test]
+fn what_others_can_change_is_used_by_no_client_and_may_be_looked_at() {
+    let (directory, spool) = filled();
+    drop(spool);
+    let path = directory.path();
+    let client = || {
+        Launch::client(["--timeout=100ms".as_ref(), "--spool".as_ref(), path.as_os_str(), "127.0.0.1:9".as_ref()])
+            .no_input()
+            .start()
+            .wait()
+    };
+    fs::set_permissions(path, Permissions::from_mode(0o757)).expect("permissions");
+    expect_error(&client(), 2, &["can be written to by everybody", "chmod o-w"]);
+    expect_error(&wilco_spool(path, &["--repair"]), 2, &["can be written to by everybody", "chmod o-w"]);
+    for options in [&[][..], &["--dead"]] {
+        let looked = wilco_spool(path, options);
+        expect_success(&looked);
+        assert!(looked.stderr.contains("chmod o-w"), "{}", looked.report());
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o755)).expect("permissions");
+    expect_status(&client(), 3);
+    assert_eq!(wilco_spool(path, &[]).stderr, "");
 }
 
 fn segment(directory: &Path) -> PathBuf {

@@ -123,6 +123,40 @@ fn bytes_that_trickle_in_do_not_keep_a_connection() {
 }
 
 #[test]
+fn who_says_nothing_makes_room_when_there_is_none_and_whoever_has_spoken_stays() {
+    const WORDS: &str = "wilco: not now: others wait for a place, and no whole message came\n";
+    for begun in ["", "the beginning of a mess"] {
+        let (server, port) = server(&["--max-connections", "2", "--handshake-timeout", "1ms"]);
+        let mut spoken = connect(&port);
+        spoken.write_all(b"hello\n").expect("sent");
+        spoken.read_exact(&mut [0; 19]).expect("an acknowledgement");
+        let mut silent = connect(&port);
+        silent.write_all(begun.as_bytes()).expect("sent");
+        let client = Launch::client(["127.0.0.1", &port, "-m", "I am good", "--retry", "20"]).start().wait();
+        expect_success(&client);
+        let mut told = String::new();
+        silent.read_to_string(&mut told).expect("the end");
+        assert_eq!(told, WORDS);
+        spoken.write_all(b"again\n").expect("sent");
+        spoken.read_exact(&mut [0; 19]).expect("an acknowledgement");
+        drop(server);
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("packets");
+    let address = format!("unix-seqpacket:{}", path.display());
+    let server = Launch::server([&address, "-k", "--max-connections", "1", "--handshake-timeout", "1ms"]).start();
+    server.wait_for_stderr("listening on");
+    let silent = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::SEQPACKET, None).expect("a socket");
+    silent.connect(&socket2::SockAddr::unix(&path).expect("an address")).expect("connect");
+    let client = Launch::client([&address, "-m", "I am good", "--retry", "20"]).start().wait();
+    expect_success(&client);
+    let mut told = [0; 200];
+    let length = (&silent).read(&mut told).expect("a packet");
+    assert_eq!(String::from_utf8_lossy(&told[..length]), WORDS);
+    drop(server);
+}
+
+#[test]
 fn a_client_that_never_reads_is_left() {
     let (server, port) = server(&["--write-timeout", "300ms"]);
     let before = memory(&server);

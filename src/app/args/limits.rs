@@ -26,6 +26,10 @@ pub(in crate::app) struct LimitArgs {
     /// second. What comes to a second may come at once, but at least one. 0 is no limit [default: 0]
     #[arg(long, value_name = "N[/s|/m|/h]", value_parser = rate, help_heading = "Limits")]
     rate: Option<MaybeRate>,
+    /// How long a connection that has not sent a whole message yet keeps its place while others wait for one: then the one that has been
+    /// silent for the longest is ended. While there are places, none is. 0 is no limit
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = value::time, help_heading = "Limits")]
+    handshake_timeout: Duration,
     /// How long a connection may go without a whole message; 0 is no limit
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = value::time, help_heading = "Limits")]
     idle_timeout: Duration,
@@ -63,6 +67,7 @@ impl LimitArgs {
             max_connections: self.max_connections,
             max_per_peer: self.max_per_peer,
             rate: self.rate.and_then(|rate| rate.0),
+            handshake_timeout: unless_zero(self.handshake_timeout),
             idle_timeout: unless_zero(self.idle_timeout),
             write_timeout: unless_zero(self.write_timeout),
         }
@@ -115,19 +120,40 @@ mod tests {
 
     #[test]
     fn zero_is_no_limit() {
-        let words = ["--max-connections=0", "--max-per-peer=0", "--rate=0", "--idle-timeout=0", "--write-timeout=0s"];
+        let words = [
+            "--max-connections=0",
+            "--max-per-peer=0",
+            "--rate=0",
+            "--handshake-timeout=0",
+            "--idle-timeout=0",
+            "--write-timeout=0s",
+        ];
         let limits = parse(&words).expect("zeros").limits.limits();
-        let none = Limits { max_connections: 0, max_per_peer: 0, rate: None, idle_timeout: None, write_timeout: None };
+        let none = Limits {
+            max_connections: 0,
+            max_per_peer: 0,
+            rate: None,
+            handshake_timeout: None,
+            idle_timeout: None,
+            write_timeout: None,
+        };
         assert_eq!(limits, none);
     }
 
     #[test]
     fn become_what_the_service_takes() {
-        let words =
-            ["--max-connections=9", "--max-per-peer=8", "--rate=10/m", "--idle-timeout=7m", "--write-timeout=6"];
+        let words = [
+            "--max-connections=9",
+            "--max-per-peer=8",
+            "--rate=10/m",
+            "--handshake-timeout=4s",
+            "--idle-timeout=7m",
+            "--write-timeout=6",
+        ];
         let limits = parse(&words).expect("limits").limits.limits();
         assert_eq!((limits.max_connections, limits.max_per_peer), (9, 8));
         assert_eq!(limits.rate.map(|rate| rate.to_string()).as_deref(), Some("10/m"));
+        assert_eq!(limits.handshake_timeout, Some(Duration::from_secs(4)));
         assert_eq!(
             (limits.idle_timeout, limits.write_timeout),
             (Some(Duration::from_secs(420)), Some(Duration::from_secs(6)))

@@ -65,7 +65,7 @@ pub(in crate::app) struct ServerArgs {
     /// stream is one), read (each read is one, as in the tutorial) [default: line]
     #[arg(long, value_name = "HOW", value_parser = value::framing)]
     pub(in crate::app) framing: Option<Framing>,
-    /// The longest message; a longer one is refused. 0 is no limit [default: 64K; 1M for length and whole]
+    /// The longest message; a longer one is refused. 0 is no limit, but that of a store (a thousand million bytes) [default: 64K; 1M for length and whole]
     #[arg(long, value_name = "SIZE", env = "WILCO_MAX_MESSAGE", value_parser = value::size)]
     pub(in crate::app) max_message: Option<usize>,
     #[command(flatten)]

@@ -56,12 +56,14 @@ impl Running {
                 _ = screen.failed() => end.set(Exit::Failed),
             }
         }));
+        let mut stalls = std::pin::pin!(screen.tell_of_stalls());
         let mut reloading: Option<Pin<Box<dyn Future<Output = ()> + '_>>> = None;
         let served = loop {
             tokio::select! {
                 served = &mut serving => break served?,
                 () = reloaded(&mut reloading) => reloading = None,
                 () = watchdog.is_due() => self.supervisor.alive(),
+                () = &mut stalls => {}
                 request = signals.next() => match (request, signalled.take()) {
                     (Request::End(exit), Some(signalled)) => {
                         reloading = None;

@@ -7,6 +7,7 @@ use crate::app::args::{RunningArgs, ServerArgs, SocketFileArgs};
 use crate::app::inetd;
 use crate::app::privileges::{Account, group_number, user_number};
 use crate::net::{Addr, Endpoint, Error, Listener, SocketFileOptions, Target, Type, UnixName};
+use crate::service::store::sqlite::LONGEST;
 use crate::service::{Access, Conversations};
 use crate::wire::{Framing, is_harmless};
 
@@ -42,6 +43,10 @@ pub(super) fn check(args: &ServerArgs, endpoints: &[Endpoint]) -> Result<(), Err
             "with the framing read there are no assured sessions, and what one read gives is not worth keeping",
         )
         .hinting("leave --framing out for lines"));
+    }
+    if let Some(most) = args.max_message.filter(|most| args.store.is_some() && *most > LONGEST) {
+        return Err(Error::usage(format!("--max-message {most} is more than a store takes: {LONGEST} bytes"))
+            .hinting("with --max-message 0 that is the limit"));
     }
     let displays = args.reply.is_none() && args.service.is_none() && !args.chat && args.store.is_none();
     if displays && args.programs.run.is_none() && args.programs.exec.is_none() {

@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use super::rate::Bucket;
+use super::silent::{Held, Silent};
 use super::{Limits, Rate};
 use crate::net::{Addr, Credentials};
 
@@ -125,6 +127,7 @@ struct Shared {
     max_connections: usize,
     max_per_peer: usize,
     rate: Option<Rate>,
+    handshake_timeout: Option<Duration>,
     max_peers: usize,
     tables: Mutex<Tables>,
 }
@@ -135,6 +138,8 @@ struct Tables {
     open: usize,
     /// Connections of each peer that has one.
     of_peer: HashMap<PeerKey, usize>,
+    /// Those of them that have said nothing yet.
+    silent: Silent,
     pace: Pace,
 }
 
@@ -144,6 +149,8 @@ struct Tables {
 pub struct Ticket {
     admission: Admission,
     peer: PeerKey,
+    /// None once the peer has said something, and where nobody has to make room.
+    silent: Option<Held>,
 }
 
 impl Admission {
@@ -153,27 +160,41 @@ impl Admission {
     }
 
     fn remembering(limits: &Limits, max_peers: usize) -> Self {
-        let Limits { max_connections, max_per_peer, rate, .. } = *limits;
-        Self(Arc::new(Shared { max_connections, max_per_peer, rate, max_peers, tables: Mutex::default() }))
+        let Limits { max_connections, max_per_peer, rate, handshake_timeout, .. } = *limits;
+        let tables = Mutex::default();
+        Self(Arc::new(Shared { max_connections, max_per_peer, rate, handshake_timeout, max_peers, tables }))
     }
 
-    /// Lets a connection in. Whoever is refused has not used up anything.
+    /// Lets a connection in, if need be for one that has been silent for too long. Whoever is refused has not used up anything.
     ///
     /// # Errors
     /// A limit is reached.
     pub fn admit(&self, peer: PeerKey, now: Instant) -> Result<Ticket, Refusal> {
         let (max_connections, max_per_peer) = (self.0.max_connections, self.0.max_per_peer);
         let mut tables = self.tables();
-        if max_connections > 0 && tables.open >= max_connections {
-            return Err(Refusal::Connections { limit: max_connections });
-        }
-        if max_per_peer > 0 && tables.of_peer.get(&peer).is_some_and(|open| *open >= max_per_peer) {
-            return Err(Refusal::OfPeer { peer, limit: max_per_peer });
-        }
+        let silent_since = self.0.handshake_timeout.and_then(|timeout| now.checked_sub(timeout));
+        let is_full = max_connections > 0 && tables.open >= max_connections;
+        // A place of the peer's own is one of all, too.
+        let makes_room = if max_per_peer > 0 && tables.of_peer.get(&peer).is_some_and(|open| *open >= max_per_peer) {
+            let first = tables.silent.first_of(peer, silent_since);
+            Some(first.ok_or(match is_full {
+                true => Refusal::Connections { limit: max_connections },
+                false => Refusal::OfPeer { peer, limit: max_per_peer },
+            })?)
+        } else if is_full {
+            let first = tables.silent.first(silent_since);
+            Some(first.ok_or(Refusal::Connections { limit: max_connections })?)
+        } else {
+            None
+        };
         self.pace(&mut tables, peer, now)?;
+        if let Some(peer) = makes_room.and_then(|place| tables.silent.end(place)) {
+            tables.leave(peer);
+        }
         tables.open += 1;
         *tables.of_peer.entry(peer).or_default() += 1;
-        Ok(Ticket { admission: self.clone(), peer })
+        let silent = self.0.handshake_timeout.map(|_| tables.silent.hold(peer, now));
+        Ok(Ticket { admission: self.clone(), peer, silent })
     }
 
     /// Lets a datagram in: only the rate counts.
@@ -210,16 +231,39 @@ impl Ticket {
     pub fn peer(&self) -> PeerKey {
         self.peer
     }
+
+    /// Notes that the peer has said something: from now on the place is its own. Where it was given away already, it stays so.
+    pub fn heard(&mut self) {
+        if let Some(silent) = &self.silent
+            && self.admission.tables().silent.leave(silent).is_some()
+        {
+            self.silent = None;
+        }
+    }
+
+    /// Ready once the place was given to another, since the peer has said nothing for too long. Then the connection is to end.
+    pub fn poll_given_away(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.silent.as_mut().map_or(Poll::Pending, |silent| silent.poll_ended(cx))
+    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut tables = self.admission.tables();
-        tables.open -= 1;
-        if let Some(open) = tables.of_peer.get_mut(&self.peer) {
+        let was_given_away = self.silent.as_ref().is_some_and(|silent| tables.silent.leave(silent).is_none());
+        if !was_given_away {
+            tables.leave(self.peer);
+        }
+    }
+}
+
+impl Tables {
+    fn leave(&mut self, peer: PeerKey) {
+        self.open -= 1;
+        if let Some(open) = self.of_peer.get_mut(&peer) {
             *open -= 1;
             if *open == 0 {
-                tables.of_peer.remove(&self.peer);
+                self.of_peer.remove(&peer);
             }
         }
     }

@@ -33,6 +33,20 @@ pub struct ServerConfig {
     pub name: String,
 }
 
+impl ServerConfig {
+    /// The same where no message may be longer than this, in bytes.
+    pub(super) fn within(self, longest: usize) -> Self {
+        let max_message = match self.max_message {
+            // The defaults are shorter.
+            None => None,
+            Some(0) if longest == usize::MAX => Some(0),
+            Some(0) => Some(longest),
+            Some(most) => Some(most.min(longest)),
+        };
+        Self { max_message, ..self }
+    }
+}
+
 /// How many conversations a server has.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Conversations {
@@ -54,6 +68,25 @@ impl Default for ServerConfig {
             limits: Limits::default(),
             gate: Gate::default(),
             name: "wilco".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_may_take_less_than_is_asked_for() {
+        for (asked, longest, most) in [
+            (None, 1000, None),
+            (Some(0), 1000, Some(1000)),
+            (Some(0), usize::MAX, Some(0)),
+            (Some(999), 1000, Some(999)),
+            (Some(1001), 1000, Some(1000)),
+        ] {
+            let config = ServerConfig { max_message: asked, ..ServerConfig::default() };
+            assert_eq!(config.within(longest).max_message, most, "{asked:?}");
         }
     }
 }

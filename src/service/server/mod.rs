@@ -65,8 +65,9 @@ impl Server {
         Self { handler: Arc::new(handler), connections: None, observer: None, store: None, config }
     }
 
-    /// A server that puts all messages into a store, and acknowledges them once they are durable. Those of assured sessions are there exactly once.
+    /// A server that puts all messages into a store, and acknowledges them once they are durable; what is longer than the store takes is refused. Those of assured sessions are there exactly once.
     pub fn storing(store: Arc<dyn Store>, config: ServerConfig) -> Self {
+        let config = config.within(store.longest());
         Self { store: Some(store.clone()), ..Self::new(Keep::new(store), config) }
     }
 
@@ -191,7 +192,7 @@ impl Shared {
     /// Has the conversation with a client that was let in.
     ///
     /// Not an `async fn`, which would keep what it is given twice: this is what each connection takes while it is open.
-    fn converse(self: Arc<Self>, incoming: Incoming, peer: Peer, place: Ticket) -> impl Future<Output = ()> + Send {
+    fn converse(self: Arc<Self>, incoming: Incoming, peer: Peer, mut place: Ticket) -> impl Future<Output = ()> + Send {
         tracing::info!("{peer}: connected");
         self.served.open.fetch_add(1, Ordering::Relaxed);
         let mut connection = Connection::from(incoming);
@@ -199,10 +200,16 @@ impl Shared {
             let setting = &self.setting;
             setting.tell(Observed::Connected(&peer)).await;
             let had = match (&mut connection, &self.connections) {
-                (Connection::Stream(stream), None) => stream::converse(setting, stream, &peer).await,
+                (Connection::Stream(stream), None) => stream::converse(setting, stream, &peer, &mut place).await,
                 // In a box, because it is larger than the others are.
-                (Connection::Packets(packets), None) => Box::pin(packets::converse(setting, packets, &peer)).await,
-                (_, Some(handler)) => handler.converse(connection, &peer, &setting.terms).await,
+                (Connection::Packets(packets), None) => {
+                    Box::pin(packets::converse(setting, packets, &peer, &mut place)).await
+                }
+                (_, Some(handler)) => {
+                    // What it does with a client that is silent is its own affair: many only listen.
+                    place.heard();
+                    handler.converse(connection, &peer, &setting.terms).await
+                }
             };
             self.served.open.fetch_sub(1, Ordering::Relaxed);
             tracing::info!("{peer}: {had}");

@@ -9,27 +9,44 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use super::assured;
-use super::setting::Setting;
+use super::setting::{GIVEN_AWAY, Setting};
 use crate::net::{Packet, PacketSocket, plain};
+use crate::service::limits::Ticket;
 use crate::service::workspace::Workspace;
 use crate::service::{Conversation, Messages, Observed, Outcome, Outcomes, Peer, READ_SIZE};
 use crate::wire::assured::MAX_HEADER;
 use crate::wire::{self, Span};
 
 /// Serves one connection of sequenced packets until the peer has ended it or the server is to stop.
-pub(super) async fn converse(setting: &Setting, socket: &PacketSocket, peer: &Peer) -> Conversation {
+pub(super) async fn converse(
+    setting: &Setting,
+    socket: &PacketSocket,
+    peer: &Peer,
+    place: &mut Ticket,
+) -> Conversation {
     let mut had = Conversation::default();
     for number in 1.. {
-        let received = poll_fn(|cx| poll_recv(cx, socket, setting.max_message));
+        let received = poll_fn(|cx| match poll_recv(cx, socket, setting.max_message) {
+            Poll::Pending => place.poll_given_away(cx).map(|()| Ok(None)),
+            received => received.map_ok(Some),
+        });
         let (packet, mut workspace) = match setting.terms.input(received, || socket.socket().has_input()).await {
             // A packet of no bytes is the end of the connection.
-            Ok(None | Some((Packet { sent: 0, .. }, _))) => break,
-            Ok(Some(received)) => received,
+            Ok(None | Some(Some((Packet { sent: 0, .. }, _)))) => break,
+            Ok(Some(Some(received))) => received,
+            Ok(Some(None)) => {
+                let words = format!("{}\n", wire::plain::not_now(GIVEN_AWAY));
+                had.trouble = Some(GIVEN_AWAY.to_owned());
+                // Another has its place already: it is waited for no longer.
+                let _ = setting.terms.written(socket.send(words.as_bytes())).await;
+                return had;
+            }
             Err(error) => {
                 had.trouble = Some(plain(&error));
                 break;
             }
         };
+        place.heard();
         if number == 1
             && let Some(assured) = &setting.assured
             && assured::begins_session(&workspace.input[..packet.length])

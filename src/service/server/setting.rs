@@ -12,6 +12,9 @@ use crate::service::teller::Teller;
 use crate::service::{Handler, Observed, Observer, Stop, Terms};
 use crate::wire::Framing;
 
+/// Why a connection ends whose place was given to another.
+pub(super) const GIVEN_AWAY: &str = "others wait for a place, and no whole message came";
+
 /// What every conversation of a server has in common.
 pub(super) struct Setting {
     pub(super) handler: Arc<dyn Handler>,

@@ -8,27 +8,31 @@ use std::io;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use super::answer::{Answers, Then};
 use super::assured;
 use super::patience::{Late, Patience};
-use super::setting::{Setting, encode_text};
+use super::setting::{GIVEN_AWAY, Setting, encode_text};
 use super::strangers::{Stranger, turn_away};
 use super::under_way::UnderWay;
 use crate::net::{Stream, plain};
 use crate::service::handler::CLOSE_DISCARD;
+use crate::service::limits::Ticket;
 use crate::service::workspace::{Inbox, Workspace};
 use crate::service::{Conversation, Observed, Outcomes, Peer};
 use crate::wire;
-use crate::wire::assured::{Detected, detect};
+use crate::wire::assured::{Detected, MAX_HEADER, detect};
 
-/// Serves one stream until the peer has ended it, something is wrong, or the server is to stop.
-pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer) -> Conversation {
+/// So much of a first message makes a connection one that is in use, though nothing whole has come: as long as the header of a frame may be.
+const BEGUN: usize = MAX_HEADER;
+
+/// Serves one stream until the peer has ended it, something is wrong, its place is given to another, or the server is to stop.
+pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer, place: &mut Ticket) -> Conversation {
     let mut talk = Talk {
         setting,
         stream,
         peer,
+        place,
         had: Conversation::default(),
         inbox: Inbox::new(setting.framing, setting.max_message),
         patience: Patience::new(setting),
@@ -64,6 +68,7 @@ enum Event {
     /// What became of messages that were taken over.
     Known(Outcomes),
     Stopped,
+    GivenAway,
     Late(Late),
 }
 
@@ -72,6 +77,7 @@ struct Talk<'a> {
     setting: &'a Setting,
     stream: &'a mut Stream,
     peer: &'a Peer,
+    place: &'a mut Ticket,
     had: Conversation,
     inbox: Inbox,
     patience: Patience,
@@ -92,6 +98,11 @@ impl Talk<'_> {
                     false => return Ok(End::Ours),
                 },
                 Event::Stopped => return self.settle().await.map(|_| End::Ours),
+                Event::GivenAway => {
+                    Box::pin(self.say_why(GIVEN_AWAY.to_owned())).await?;
+                    // Another has its place already: it is not read for long.
+                    return Ok(End::Theirs);
+                }
                 Event::Late(Late::Unfinished) => {
                     let (peer, unfinished) = (self.peer, self.inbox.unfinished());
                     tracing::warn!("{peer}: sent {unfinished} bytes of a message without its end");
@@ -100,7 +111,7 @@ impl Talk<'_> {
                 }
                 Event::Late(Late::Idle(idle)) => {
                     // In a box, as below: a connection that is open should not be larger for how it ends.
-                    Box::pin(self.give_up(idle)).await?;
+                    Box::pin(self.say_why(format!("no whole message came for {idle:?}"))).await?;
                     return Ok(End::Ours);
                 }
             };
@@ -115,6 +126,8 @@ impl Talk<'_> {
                     }
                     // In boxes: an open connection is not larger for what it might have been.
                     Detected::Assured => {
+                        // From here on a session has its own time to open in.
+                        self.place.heard();
                         let inbox = mem::replace(&mut self.inbox, Inbox::new(setting.framing, setting.max_message));
                         let session = assured::converse_stream(setting, sessions, self.stream, self.peer, inbox);
                         self.had = Box::pin(session).await;
@@ -133,6 +146,9 @@ impl Talk<'_> {
             self.had.had_message |= !ended;
             loop {
                 let decoded = if ended { self.inbox.finish().map(|()| false) } else { self.inbox.decode() };
+                if self.inbox.count() > 0 || self.inbox.unfinished() >= BEGUN {
+                    self.place.heard();
+                }
                 let go_on = self.handle().await?;
                 self.inbox.handled();
                 match decoded {
@@ -171,6 +187,9 @@ impl Talk<'_> {
         }
         if !stopping && stopped.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
+        }
+        if self.place.poll_given_away(cx).is_ready() {
+            return Poll::Ready(Event::GivenAway);
         }
         match self.under_way.is_empty() {
             true => self.patience.poll(cx, self.inbox.unfinished()).map(Event::Late),
@@ -273,8 +292,7 @@ impl Talk<'_> {
     }
 
     /// Tells a peer that the conversation ends before it wanted.
-    async fn give_up(&mut self, idle: Duration) -> io::Result<()> {
-        let reason = format!("no whole message came for {idle:?}");
+    async fn say_why(&mut self, reason: String) -> io::Result<()> {
         let words = wire::plain::not_now(&reason);
         self.had.trouble = Some(reason);
         self.say(&words).await
@@ -304,6 +322,7 @@ async fn send(setting: &Setting, stream: &mut Stream, answers: &[u8]) -> io::Res
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+    use std::time::Instant;
 
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
     use tokio::sync::oneshot;
@@ -312,15 +331,21 @@ mod tests {
     use super::*;
     use crate::net::Addr;
     use crate::service::handler::Reply;
+    use crate::service::limits::PeerKey;
     use crate::service::server::ServerConfig;
-    use crate::service::{BoxFuture, Handler, Messages, Outcome, Stop};
+    use crate::service::{Admission, BoxFuture, Handler, Limits, Messages, Outcome, Stop};
+
+    fn place(peer: &Peer) -> Ticket {
+        let admission = Admission::new(&Limits::default());
+        admission.admit(PeerKey::of(&peer.addr, None), Instant::now()).expect("a place")
+    }
 
     #[tokio::test]
     async fn an_idle_connection_is_small() {
         let setting = Setting::new(Arc::new(Reply("".into())), &ServerConfig::default(), Stop::new().1);
         let (mut stream, _other) = Stream::pair(1);
         let peer = Peer { addr: Addr::Inet(([127, 0, 0, 1], 1).into()), local: None, credentials: None };
-        let size = size_of_val(&converse(&setting, &mut stream, &peer));
+        let size = size_of_val(&converse(&setting, &mut stream, &peer, &mut place(&peer)));
         assert!(size <= 1024, "{size} bytes");
     }
 
@@ -404,7 +429,8 @@ mod tests {
             client.read_to_string(&mut rest).await.expect("answers");
             assert_eq!(rest, "ok\n".repeat(9));
         };
-        let (had, ()) = tokio::join!(converse(&setting, &mut stream, &peer), client);
+        let mut place = place(&peer);
+        let (had, ()) = tokio::join!(converse(&setting, &mut stream, &peer, &mut place), client);
         assert_eq!((had.messages, had.trouble), (12, None));
     }
 
@@ -433,7 +459,8 @@ mod tests {
                 client.read_to_string(&mut all).await.expect("answers");
                 all
             };
-            let (had, all) = tokio::join!(converse(&setting, &mut stream, &peer), client);
+            let mut place = place(&peer);
+            let (had, all) = tokio::join!(converse(&setting, &mut stream, &peer, &mut place), client);
             assert_eq!((all.as_str(), had.trouble.as_deref()), (answers, trouble));
         }
     }

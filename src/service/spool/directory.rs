@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::unistd::geteuid;
 
-use super::error::{Naming, SpoolError};
+use super::error::{Exposure, Naming, SpoolError};
 use crate::wire::assured::SessionId;
 
 /// What the file `session` begins with, before the version of the format.
@@ -44,6 +45,7 @@ impl Directory {
         }
         // What is not a spool gets no lock, either: nothing in it is touched.
         state(path)?;
+        is_own(path)?;
         let file = path.join("lock");
         let opened = create().truncate(false).read(true).open(&file).naming("open", &file)?;
         let mut lock = Flock::lock(opened, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
@@ -122,6 +124,15 @@ impl Directory {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SpoolError::of("remove", &path, error)),
             _ => sync_directory(&self.path),
         }
+    }
+}
+
+/// Refuses a spool that others could change.
+pub(super) fn is_own(path: &Path) -> Result<(), SpoolError> {
+    let data = fs::metadata(path).naming("look at", path)?;
+    match Exposure::of(data.uid(), data.mode(), geteuid().as_raw()) {
+        Some(exposure) => Err(SpoolError::Exposed { directory: path.to_owned(), exposure }),
+        None => Ok(()),
     }
 }
 

@@ -49,6 +49,14 @@ pub enum SpoolError {
         /// How that is seen.
         what: String,
     },
+    /// Others than this user could change what it holds. Nothing in it was touched.
+    #[error("the spool {} {exposure}", .directory.display())]
+    Exposed {
+        /// The directory.
+        directory: PathBuf,
+        /// Who could.
+        exposure: Exposure,
+    },
     /// It was made by a later version of this program.
     #[error("the spool {} has format {version}, of which this version knows nothing", .directory.display())]
     Newer {
@@ -98,6 +106,29 @@ pub enum SpoolError {
     Failed(String),
 }
 
+/// Who could change what a directory holds. What waits in it is sent in the name of its user, who has to be able to rely on it.
+#[derive(Clone, Copy, Debug, Error, Eq, PartialEq)]
+pub enum Exposure {
+    /// Another user, by number.
+    #[error("belongs to another user (uid {0})")]
+    Owner(u32),
+    /// Everybody.
+    #[error("can be written to by everybody")]
+    Everybody,
+}
+
+impl Exposure {
+    /// Of a directory with an owner and permissions, for the user of a process. Root may use what is another's, and others what is root's; who shares a group is
+    /// trusted.
+    pub(super) fn of(owner: u32, mode: u32, user: u32) -> Option<Self> {
+        match owner {
+            _ if mode & 0o002 != 0 => Some(Self::Everybody),
+            owner if owner != 0 && user != 0 && owner != user => Some(Self::Owner(owner)),
+            _ => None,
+        }
+    }
+}
+
 /// Where something that was kept cannot be read any more.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
 #[error("{}, byte {offset}{}: {what}", .path.display(), message(*.number))]
@@ -121,6 +152,12 @@ impl SpoolError {
             }
             Self::Foreign { .. } => Some("name a directory that is empty or not there yet".to_owned()),
             Self::NoParent { parent, .. } => Some(format!("mkdir -p {}", parent.display())),
+            Self::Exposed { directory, exposure: Exposure::Everybody } => {
+                Some(format!("chmod o-w {}, once you know what is in it", directory.display()))
+            }
+            Self::Exposed { exposure: Exposure::Owner(_), .. } => {
+                Some("run this as that user, or give it to this one with chown -R".to_owned())
+            }
             Self::InUse { .. } => Some("a spool has one client at a time".to_owned()),
             Self::Full { .. } | Self::NoRoom { .. } => {
                 Some("nothing that was accepted is lost: it becomes smaller as the server acknowledges".to_owned())
@@ -195,4 +232,25 @@ fn by(pid: Option<u32>) -> String {
 
 fn message(number: Option<u64>) -> String {
     number.map(|number| format!(", message {number}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spool_is_its_users_alone_but_for_root_and_a_group() {
+        for (owner, mode, user, exposure) in [
+            (1000, 0o40700, 1000, None),
+            (1000, 0o40775, 1000, None),
+            (1000, 0o40777, 1000, Some(Exposure::Everybody)),
+            (0, 0o41777, 0, Some(Exposure::Everybody)),
+            (1001, 0o40770, 1000, Some(Exposure::Owner(1001))),
+            (0, 0o40770, 1000, None),
+            (1000, 0o40700, 0, None),
+            (1000, 0o40702, 0, Some(Exposure::Everybody)),
+        ] {
+            assert_eq!(Exposure::of(owner, mode, user), exposure, "{owner} {mode:o} {user}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::directory::{Directory, user};
+use super::directory::{Directory, is_own, user};
 use super::error::{Damage, SpoolError};
 use super::letters::DeadLetters;
 use super::progress::Progress;
@@ -65,6 +65,14 @@ impl Inspection {
                 looked => return looked,
             }
         }
+    }
+
+    /// Whether nobody but its user could have changed what is shown: a client uses no other.
+    ///
+    /// # Errors
+    /// Others could ([`SpoolError::Exposed`]).
+    pub fn is_own(&self) -> Result<(), SpoolError> {
+        is_own(&self.directory)
     }
 
     /// The messages that are not final, from the first on.

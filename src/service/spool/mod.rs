@@ -82,7 +82,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-pub use error::{Damage, SpoolError};
+pub use error::{Damage, Exposure, SpoolError};
 pub use inspection::{Inspection, Waiting, WaitingMessages};
 pub use letters::{DeadLetters, Letter};
 pub use record::MAX_BODY;
@@ -186,7 +186,7 @@ impl Spool {
     /// Opens the spool in a directory, which is made if it is not there, with a session if it has none. It blocks while it reads the last segment.
     ///
     /// # Errors
-    /// Another process uses it; the directory holds something else, or a spool of a later version; what is in it is damaged; or the system will
+    /// Another process uses it; others could change what it holds ([`Exposure`]); the directory holds something else, or a spool of a later version; what is in it is damaged; or the system will
     /// not have it.
     pub fn open(directory: impl AsRef<Path>, config: SpoolConfig) -> Result<Self, SpoolError> {
         let mut directory = Directory::lock(directory.as_ref())?;

@@ -40,6 +40,11 @@ pub trait Store: Send + Sync {
         false
     }
 
+    /// The longest message that it takes, in bytes: a server refuses what is longer, whatever else it is told to take.
+    fn longest(&self) -> usize {
+        usize::MAX
+    }
+
     /// Opens a session and makes the caller its only owner: of the others nothing is applied any more, and what they had under way is applied
     /// before, or never.
     ///

@@ -2,12 +2,13 @@
 //!
 //! Apart for its length.
 
-use std::time::Duration;
+use std::task::Waker;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::net::UnixName;
+use crate::service::limits::HANDSHAKE_TIMEOUT;
 
 fn limits(max_connections: usize, max_per_peer: usize, rate: &str) -> Limits {
     Limits { max_connections, max_per_peer, rate: rate.parse().ok(), ..Limits::default() }
@@ -156,11 +157,60 @@ fn threads_never_exceed_it_and_lose_no_place() {
     assert_eq!((admission.open(), admission.tables().of_peer.len()), (0, 0));
 }
 
+fn was_given_away(ticket: &mut Ticket) -> bool {
+    ticket.poll_given_away(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+#[test]
+fn the_one_that_is_silent_for_the_longest_makes_room_and_only_where_there_is_none() {
+    let (admission, start) = (Admission::new(&limits(3, 2, "")), Instant::now());
+    let after = |seconds| start + Duration::from_secs(seconds);
+    let mut first = admission.admit(peer(1), start).expect("a place");
+    let mut second = admission.admit(peer(2), after(1)).expect("a place");
+    let mut third = admission.admit(peer(3), after(3600)).expect("there is room, whoever is silent");
+    first.heard();
+    // Whoever has said something stays, and the next one makes room.
+    let mut fourth = admission.admit(peer(4), after(3600)).expect("the place of the second");
+    assert_eq!([&mut first, &mut second, &mut third, &mut fourth].map(was_given_away), [false, true, false, false]);
+    assert!(was_given_away(&mut second), "asked again");
+    // What it says now comes too late, and no place is counted twice.
+    second.heard();
+    assert!(was_given_away(&mut second));
+    drop(second);
+    assert_eq!(admission.open(), 3);
+    let refusal = admission.admit(peer(5), after(3609)).expect_err("the others have not been silent for so long");
+    assert_eq!(refusal, Refusal::Connections { limit: 3 });
+    drop((first, fourth));
+    // A peer whose places are taken makes room itself, not another.
+    let mut again = admission.admit(peer(5), after(3609)).expect("a place");
+    let mut other = admission.admit(peer(5), after(3609)).expect("a place");
+    assert!(admission.admit(peer(5), after(3618)).is_err());
+    again.heard();
+    let _last = admission.admit(peer(5), after(3619)).expect("a place of the peer's own");
+    assert_eq!([&mut third, &mut again, &mut other].map(was_given_away), [false, false, true]);
+}
+
+#[test]
+fn nobody_makes_room_without_a_time_for_it_nor_for_one_that_comes_too_fast() {
+    let start = Instant::now();
+    let later = start + Duration::from_secs(100_000);
+    let patient = Admission::new(&Limits { handshake_timeout: None, ..limits(1, 0, "") });
+    let mut silent = patient.admit(peer(1), start).expect("a place");
+    assert!(patient.admit(peer(2), later).is_err() && !was_given_away(&mut silent));
+    let strict = Admission::new(&limits(1, 0, "1/h"));
+    drop(strict.admit(peer(2), later).expect("a place"));
+    let mut silent = strict.admit(peer(1), start).expect("a place");
+    let refusal = strict.admit(peer(2), later).expect_err("too fast");
+    assert_eq!((refusal.word(), was_given_away(&mut silent)), ("too fast", false));
+}
+
 /// What happens to a server.
 #[derive(Clone, Debug)]
 enum Event {
     Connect(u32),
     Datagram(u32),
+    /// One of those that are open says something.
+    Say(prop::sample::Index),
     /// One of those that are open ends.
     End(prop::sample::Index),
     Wait(Duration),
@@ -171,6 +221,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (0..6u32).prop_map(Event::Connect),
         2 => (0..6u32).prop_map(Event::Datagram),
         2 => any::<prop::sample::Index>().prop_map(Event::End),
+        1 => any::<prop::sample::Index>().prop_map(Event::Say),
         2 => (0..2_000_000_000u64).prop_map(|nanos| Event::Wait(Duration::from_nanos(nanos))),
         1 => (0..30u64).prop_map(|seconds| Event::Wait(Duration::from_secs(seconds))),
     ]
@@ -181,9 +232,17 @@ struct Model {
     limits: Limits,
     number: u128,
     seconds: u128,
-    open: Vec<u32>,
+    open: Vec<Open>,
+    numbers: usize,
     /// When it was last asked, in nanoseconds, and the tokens there were, in parts of `seconds` × 10⁹.
     buckets: HashMap<u32, (u128, u128)>,
+}
+
+/// A connection: its number, whose it is, and since when it has been silent if it is.
+struct Open {
+    number: usize,
+    peer: u32,
+    silent: Option<u128>,
 }
 
 impl Model {
@@ -200,20 +259,28 @@ impl Model {
         taken
     }
 
-    /// The word of the refusal.
-    fn connect(&mut self, peer: u32, now: u128) -> Result<(), &'static str> {
+    /// The number of the connection, and of the one that makes room; or the word of the refusal.
+    fn connect(&mut self, peer: u32, now: u128) -> Result<(usize, Option<usize>), &'static str> {
         let within = |limit: usize, open: usize| limit == 0 || open < limit;
-        if !within(self.limits.max_connections, self.open.len()) {
-            return Err("too many connections");
-        }
-        if !within(self.limits.max_per_peer, self.open.iter().filter(|open| **open == peer).count()) {
-            return Err("too many connections from this address");
+        let has_room = within(self.limits.max_connections, self.open.len());
+        let peer_has_room = within(self.limits.max_per_peer, self.open.iter().filter(|open| open.peer == peer).count());
+        // They are in the order in which they came.
+        let silent = self.open.iter().position(|open| {
+            (peer_has_room || open.peer == peer)
+                && open.silent.is_some_and(|since| now - since >= HANDSHAKE_TIMEOUT.as_nanos())
+        });
+        match (has_room, peer_has_room, silent) {
+            (false, _, None) => return Err("too many connections"),
+            (true, false, None) => return Err("too many connections from this address"),
+            _ => {}
         }
         if !self.take(peer, now) {
             return Err("too fast");
         }
-        self.open.push(peer);
-        Ok(())
+        let gone = silent.filter(|_| !has_room || !peer_has_room).map(|at| self.open.remove(at).number);
+        self.open.push(Open { number: self.numbers, peer, silent: Some(now) });
+        self.numbers += 1;
+        Ok((self.numbers - 1, gone))
     }
 }
 
@@ -234,7 +301,7 @@ proptest! {
         prop_assert_eq!(limits.rate.is_some(), number > 0);
         let admission = Admission::new(&limits);
         let mut model = Model {
-            limits, number: number.into(), seconds: seconds.into(), open: Vec::new(), buckets: HashMap::new(),
+            limits, number: number.into(), seconds: seconds.into(), open: Vec::new(), numbers: 0, buckets: HashMap::new(),
         };
         let (start, mut now) = (Instant::now(), Duration::ZERO);
         let mut tickets = Vec::new();
@@ -242,9 +309,19 @@ proptest! {
             match event {
                 Event::Connect(number) => {
                     let ticket = admission.admit(peer(number), start + now);
-                    let expected = model.connect(number, now.as_nanos());
-                    prop_assert_eq!(ticket.as_ref().map(|_| ()).map_err(Refusal::word), expected);
-                    tickets.extend(ticket);
+                    match (ticket, model.connect(number, now.as_nanos())) {
+                        (Ok(ticket), Ok((number, gone))) => {
+                            for (number, ticket) in &mut tickets {
+                                prop_assert_eq!(was_given_away(ticket), gone == Some(*number));
+                            }
+                            tickets.retain(|(number, _)| gone != Some(*number));
+                            tickets.push((number, ticket));
+                        }
+                        (ticket, expected) => {
+                            let found = ticket.map(|_| (0, None)).map_err(|refusal| refusal.word());
+                            prop_assert_eq!(found, expected);
+                        }
+                    }
                 }
                 Event::Datagram(number) => {
                     let taken = admission.admit_datagram(peer(number), start + now).is_ok();
@@ -252,10 +329,16 @@ proptest! {
                 }
                 Event::End(which) if !tickets.is_empty() => {
                     let at = which.index(tickets.len());
-                    drop(tickets.swap_remove(at));
-                    model.open.swap_remove(at);
+                    let (number, _) = tickets.remove(at);
+                    model.open.retain(|open| open.number != number);
                 }
-                Event::End(_) => {}
+                Event::Say(which) if !tickets.is_empty() => {
+                    let at = which.index(tickets.len());
+                    tickets[at].1.heard();
+                    let number = tickets[at].0;
+                    model.open.iter_mut().filter(|open| open.number == number).for_each(|open| open.silent = None);
+                }
+                Event::End(_) | Event::Say(_) => {}
                 Event::Wait(time) => now += time,
             }
             let tables = admission.tables();

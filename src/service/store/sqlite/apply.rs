@@ -77,7 +77,7 @@ impl<'c> Transaction<'c> {
             now: 0,
             find: connection.prepare("SELECT id, principal, owner, acked, checksum FROM sessions WHERE sid = ?1")?,
             begin: connection.prepare(
-                "INSERT INTO sessions (sid, principal, owner, acked, created, used, source) VALUES (?1, ?2, 1, 0, ?3, ?3, ?4)",
+                "INSERT INTO sessions (sid, principal, owner, acked, created, used, source) VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5)",
             )?,
             reopen: connection
                 .prepare("UPDATE sessions SET owner = ?2, used = ?3, source = ?4 WHERE id = ?1")?,
@@ -134,16 +134,25 @@ impl<'c> Transaction<'c> {
         }
         // Whoever is turned away leaves nothing, or anybody could fill the disk with names.
         let source = self.sources.row(&opening.source)?;
-        self.begin.execute(params![opening.session.as_str(), opening.principal, self.now, source])?;
+        // Whoever had the session before it was forgotten may still be there, and is the older owner: of an opening each millisecond none comes near to the time.
+        let owner = u64::try_from(self.now).unwrap_or_default().max(1);
+        let begun = params![opening.session.as_str(), opening.principal, integer(owner), self.now, source];
+        self.begin.execute(begun)?;
         self.count = self.count.map(|count| count + 1);
         let row = self.connection.last_insert_rowid();
         self.remember(&opening.session, row, false);
-        Ok(Ok(Opened { progress: Progress::default(), owner: Owner(1) }))
+        Ok(Ok(Opened { progress: Progress::default(), owner: Owner(owner) }))
     }
 
     pub(super) fn append(&mut self, append: &Append) -> Result<Result<Applied, StoreError>> {
         let run = &append.run;
-        let Some(known) = self.known(&append.session)? else { return Ok(Err(StoreError::TakenOver)) };
+        let Some(known) = self.known(&append.session)? else {
+            return Ok(Err(match append.run.first {
+                // It has made room for others while nothing of it was final: the client opens it again, and nothing is lost.
+                1 => StoreError::TooManySessions,
+                _ => StoreError::TakenOver,
+            }));
+        };
         let source = self.sources.row(&append.source)?;
         let before = run.first - 1;
         let last = run.last();

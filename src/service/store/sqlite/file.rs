@@ -43,6 +43,9 @@ pub enum OpenError {
     /// It is something else than a store.
     #[error("open the store {}: it is {what}, and no store", .0.display(), what = .1)]
     NotAStore(PathBuf, &'static str),
+    /// Everybody may write to it: what it says of messages and sessions could be anybody's.
+    #[error("open the store {}: everybody may write to it", .0.display())]
+    Exposed(PathBuf),
     /// It was made by a later version.
     #[error("open the store {}: it was made by a later version (its tables are of version {theirs}, this knows {known})", .0.display(), theirs = .1, known = schema::VERSION)]
     Newer(PathBuf, i32),
@@ -127,6 +130,7 @@ fn open_file(path: &Path, config: &SqliteConfig) -> Result<(Connection, Held), O
         Identity::Store(version) => return Err(OpenError::Newer(path.to_owned(), version)),
         Identity::Foreign => return Err(OpenError::NotAStore(path.to_owned(), "a database of something else")),
     }
+    guarded(path)?;
     prepare(&connection, config).map_err(sqlite)?;
     barrier(&connection, path)?;
     let held = Held::of(path).map_err(|error| OpenError::of_io(path, &error))?;
@@ -190,6 +194,15 @@ pub(super) fn writable(path: &Path) -> Result<(), OpenError> {
 /// Refuses a file that must not be read.
 pub(super) fn readable(path: &Path) -> Result<(), OpenError> {
     access(path, AccessFlags::R_OK).map_err(|error| OpenError::of_io(path, &error.into()))
+}
+
+/// Refuses a store that everybody may write to. Who shares a group is trusted: it may be there to delete what is old.
+fn guarded(path: &Path) -> Result<(), OpenError> {
+    let data = fs::metadata(path).map_err(|error| OpenError::of_io(path, &error))?;
+    match data.permissions().mode() & 0o002 {
+        0 => Ok(()),
+        _ => Err(OpenError::Exposed(path.to_owned())),
+    }
 }
 
 /// Whether it is a directory in which this user may make no file.

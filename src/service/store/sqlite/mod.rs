@@ -111,6 +111,10 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// The longest message in bytes: a row of SQLite's has at most a thousand million (<https://sqlite.org/limits.html>), of which some are for what stands beside the
+/// message.
+pub const LONGEST: usize = 1_000_000_000 - 1024;
+
 /// A store in a file of SQLite's, which several processes may have open.
 ///
 /// What is asked for is done in the order of the calls, by a thread of its own. Dropping it waits until all of it is done.
@@ -249,6 +253,10 @@ impl Failure {
 }
 
 impl Store for SqliteStore {
+    fn longest(&self) -> usize {
+        LONGEST
+    }
+
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Opened, StoreError>> {
         self.ask(|answer| Request::Open(opening, answer))
     }

@@ -31,7 +31,7 @@ CREATE TABLE sessions (             -- how far each session is
   id        INTEGER PRIMARY KEY AUTOINCREMENT,
   sid       TEXT NOT NULL UNIQUE,   -- its name in the protocol
   principal TEXT,                   -- who alone may go on with it, if that is known
-  owner     INTEGER NOT NULL,       -- how often it was opened
+  owner     INTEGER NOT NULL,       -- higher each time that it is opened
   acked     INTEGER NOT NULL,       -- the last number that is final
   checksum  INTEGER,                -- CRC-32C of that message
   created   INTEGER NOT NULL,       -- milliseconds since 1970

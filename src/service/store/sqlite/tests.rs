@@ -163,6 +163,16 @@ fn an_empty_file_becomes_the_owners() {
     drop(store);
 }
 
+#[test]
+fn what_everybody_may_write_to_is_no_store() {
+    let fixture = InFile::new();
+    drop(fixture.open(SqliteConfig::default()));
+    fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o602)).expect("permissions");
+    assert!(text(&fixture.path()).ends_with("everybody may write to it"));
+    fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o664)).expect("permissions");
+    drop(fixture.open(SqliteConfig::default()));
+}
+
 #[tokio::test]
 async fn people_read_it() {
     let fixture = InFile::new();
@@ -237,6 +247,38 @@ async fn sessions_without_messages_make_room_for_others_after_an_hour() {
     assert!(open(2).await.is_ok(), "one had no messages");
     assert_eq!(open(0).await.expect("one with a message").progress.acknowledged, 1);
     assert_eq!(open(1).await.map(drop), Err(StoreError::TooManySessions));
+}
+
+#[tokio::test]
+async fn a_session_that_made_room_begins_anew_and_whoever_had_it_is_not_its_owner() {
+    let fixture = InFile::new();
+    let now = Arc::new(AtomicU64::new(1_000_000));
+    let time = Arc::clone(&now);
+    let store = fixture.open(SqliteConfig {
+        max_sessions: 2,
+        clock: Clock::new(move || UNIX_EPOCH + Duration::from_secs(time.load(Ordering::Relaxed))),
+        ..SqliteConfig::default()
+    });
+    let open = |number: u32| Store::open(&*store, opening(&format!("{number:016}"), 1));
+    let append = |number: u32, owner, first| store.append(append(&format!("{number:016}"), owner, first, &["one"]));
+    let mut before = open(0).await.expect("there is room").owner;
+    for _ in 0..5 {
+        before = open(0).await.expect("the same").owner;
+    }
+    open(1).await.expect("there is room");
+    now.fetch_add(3700, Ordering::Relaxed);
+    let other = open(2).await.expect("the others had no messages").owner;
+    // It is put off, and comes again.
+    assert_eq!(append(0, before, 1).await, Err(StoreError::TooManySessions));
+    let after = open(0).await.expect("there is room").owner;
+    assert!(after > before, "the connection that had it must not be taken for the newer one");
+    assert_eq!(append(0, before, 1).await, Err(StoreError::TakenOver));
+    assert_eq!(append(0, after, 1).await.map(|applied| applied.through), Ok(1));
+    // Of one that had any the client has to be told that it was forgotten.
+    append(2, other, 1).await.expect("stored");
+    now.fetch_add(100 * 24 * 3600, Ordering::Relaxed);
+    open(3).await.expect("there is room");
+    assert_eq!(append(2, other, 2).await, Err(StoreError::TakenOver));
 }
 
 #[tokio::test]

@@ -101,6 +101,25 @@ fn error(code: Code, again: Again) -> ServerFrame<'static> {
 }
 
 #[test]
+fn nothing_is_final_that_was_never_sent() {
+    let mut client = Client::open(9);
+    assert!(client.says().ends_with("M 3\n"));
+    client.hear(ServerFrame::Acknowledged(4));
+    assert!(client.says().contains("it acknowledges message 4, which was not sent"));
+    // What was sent over another connection may be final without being sent again.
+    client.reconnects();
+    client.connect(grant(0));
+    client.hear(ServerFrame::Acknowledged(3));
+    assert!(client.says().contains("Final { through: 3"));
+    // And so may be what another process has sent, as long as nobody knows that it has not.
+    let mut client = Client::new(Start { first: 1, next: 5, checksum: None }, None);
+    client.says();
+    client.connect(grant(0));
+    client.hear(ServerFrame::Acknowledged(4));
+    assert!(client.says().contains("Final { through: 4"));
+}
+
+#[test]
 fn a_window_is_kept_and_may_shrink_to_nothing() {
     let mut client = Client::open(9);
     assert!(client.says().ends_with("M 1\nM 2\nM 3\n"));

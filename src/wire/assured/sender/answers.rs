@@ -109,6 +109,8 @@ impl Sender {
         self.events.push_back(Event::Opened { server: grant.server.clone().into_owned(), level: grant.level });
         // The last message that it has, where it says its checksum.
         let proof = grant.last.or(grant.checksum.map(|checksum| (acknowledged, checksum)));
+        // Where it is the client's own, a copy of the spool has sent it.
+        self.ever_sent = self.ever_sent.max(proof.map_or(acknowledged, |(number, _)| number));
         match proof.map(|(number, theirs)| (number, theirs, self.own_checksum(number))) {
             Some((number, ..)) if number < acknowledged || number >= self.next => self.forked(number),
             Some((number, theirs, Some(own))) if theirs != own => self.forked(number),
@@ -141,7 +143,7 @@ impl Sender {
     }
 
     fn acknowledged(&mut self, number: u64, now: Instant) {
-        match number >= self.next {
+        match number > self.ever_sent.max(self.settled) {
             // It cannot have what was not sent.
             true => self.broken(format!("it acknowledges message {number}, which was not sent"), now),
             false => self.finish(number, now),

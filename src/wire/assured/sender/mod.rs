@@ -36,6 +36,8 @@ pub struct Sender {
     settled: u64,
     /// The last number that was sent over this connection, or need not be.
     sent: u64,
+    /// The last number that may ever have been sent, also over another connection or by another process.
+    ever_sent: u64,
     /// How many bytes are on their way.
     sent_bytes: u64,
     /// Where the last lay that was sent: the next is not far.
@@ -150,6 +152,7 @@ impl Sender {
             window: Window::default(),
             settled: first - 1,
             sent: first - 1,
+            ever_sent: next - 1,
             sent_bytes: 0,
             place: Place::default(),
             waiting: now,
@@ -350,6 +353,7 @@ impl Sender {
         }
         self.place = place;
         self.sent += 1;
+        self.ever_sent = self.ever_sent.max(self.sent);
         self.sent_bytes += place.size;
         let (origin, body) = self.held.take_from(place, self.sent);
         ClientFrame::Message { number: self.sent, origin, body }

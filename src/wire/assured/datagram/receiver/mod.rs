@@ -39,6 +39,7 @@ pub struct DatagramReceiver {
     handed: (u64, Option<u32>),
     /// Whether the store has a run that it has not answered.
     in_hand: bool,
+    in_hand_bytes: usize,
     /// What has come beyond that.
     waiting: Waiting,
     /// What was refused, and the client has not noted.
@@ -80,6 +81,7 @@ impl DatagramReceiver {
             checksum: None,
             handed: (0, None),
             in_hand: false,
+            in_hand_bytes: 0,
             waiting: Waiting::default(),
             refusals: VecDeque::new(),
             note: None,
@@ -202,7 +204,7 @@ impl DatagramReceiver {
     /// The store says what became of the run in hand.
     pub fn applied(&mut self, applied: Applied, now: Instant) {
         let Applied { through, verdicts, put_off } = applied;
-        self.in_hand = false;
+        (self.in_hand, self.in_hand_bytes) = (false, 0);
         let (last, checksum) = self.handed;
         if through > self.applied || is_broken(Rule::AcknowledgeAfterCommit) {
             self.applied = through.max(self.applied);
@@ -263,9 +265,9 @@ impl DatagramReceiver {
         }
     }
 
-    /// How many bytes of messages it holds, with what they take beside.
+    /// How many bytes of messages it holds, with what they take beside; those that the store has are in memory, too.
     pub fn held_bytes(&self) -> usize {
-        self.waiting.bytes()
+        self.waiting.bytes() + self.in_hand_bytes
     }
 
     /// Whether the session is dropped at no cost: the store is not asked for anything.
@@ -284,9 +286,10 @@ impl DatagramReceiver {
 
     /// All that follows what the store was given last.
     fn hand_over(&mut self) -> Run {
+        let before = self.waiting.bytes();
         let (run, checksum) = self.waiting.take(self.handed.0 + 1);
         self.handed = (run.last(), checksum);
-        self.in_hand = true;
+        (self.in_hand, self.in_hand_bytes) = (true, before - self.waiting.bytes());
         run
     }
 

@@ -96,8 +96,8 @@ impl Server {
         }
         wants.jobs = self.store.jobs.len() - before;
         let (most, limit) = (Self::config(), DatagramReceiver::OVERHEAD + MAX_BODY);
-        // Each session may always have one message waiting.
-        let bytes = most.held_bytes_in_all + most.sessions * limit;
+        // Each session may always have one message waiting, and one that the store has.
+        let bytes = most.held_bytes_in_all + 2 * most.sessions * limit;
         if sessions.len() > most.sessions || sessions.held_bytes() > bytes {
             return Err(format!("{} sessions with {} bytes are in memory", sessions.len(), sessions.held_bytes()));
         }
