@@ -4,6 +4,7 @@
 //! `docs/protocol.md` are kept here, together with the [store](Output::Apply).
 
 mod calls;
+mod time;
 mod words;
 
 use std::collections::VecDeque;
@@ -426,25 +427,5 @@ impl Receiver {
         };
         self.words.say(ServerFrame::Bye { acknowledged: self.applied, drain });
         self.state = State::Closed;
-    }
-
-    fn check_time(&mut self, now: Instant) {
-        if self.due().is_none_or(|due| now < due) {
-            return;
-        }
-        let reason = match self.state {
-            State::New => format!("the session was not opened within {:?}", self.config.open_timeout),
-            _ => format!("nothing came for {:?}", self.config.idle_timeout),
-        };
-        self.fail(Code::TIMEOUT, Again::After(Duration::ZERO), reason);
-    }
-
-    fn due(&self) -> Option<Instant> {
-        match self.state {
-            State::New => self.heard.checked_add(self.config.open_timeout),
-            // What takes the store long is not the client's silence.
-            State::Open if self.in_hand.is_empty() => self.heard.checked_add(self.config.idle_timeout),
-            _ => None,
-        }
     }
 }

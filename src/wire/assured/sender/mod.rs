@@ -254,6 +254,7 @@ impl Sender {
         let series = self.held.series(place, self.sent + 1, messages, bytes, enough);
         self.place = place;
         self.sent += series.len();
+        self.ever_sent = self.ever_sent.max(self.sent);
         self.sent_bytes += series.size;
         series
     }
