@@ -4,6 +4,7 @@
 //! `docs/protocol.md` are kept here, together with the [store](Output::Apply).
 
 mod calls;
+mod ending;
 mod time;
 mod words;
 
@@ -402,30 +403,5 @@ impl Receiver {
                 Verdict::Reply(_) => {}
             }
         }
-    }
-
-    fn protocol_error(&mut self, reason: &str) {
-        self.fail(Code::BAD_FRAME, Again::Never, reason.to_owned());
-    }
-
-    /// Ends the connection. What the store has in hand it goes on with; nothing more is given to it.
-    fn fail(&mut self, code: Code, again: Again, reason: String) {
-        self.words.say(ServerFrame::Error { code, again, reason: reason.into() });
-        self.state = State::Closed;
-    }
-
-    fn end_in_order(&mut self) {
-        let drain = match (self.ending, self.state) {
-            (Some(Ending::Drain), State::New | State::Opening) => {
-                let again = Again::After(Duration::ZERO);
-                return self.fail(Code::OVERLOADED, again, "the server is about to end".to_owned());
-            }
-            (Some(ending), State::Open) if self.in_hand.is_empty() && self.pending.is_empty() => {
-                ending == Ending::Drain
-            }
-            _ => return,
-        };
-        self.words.say(ServerFrame::Bye { acknowledged: self.applied, drain });
-        self.state = State::Closed;
     }
 }
