@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::assured::Assured;
 use super::config::{Conversations, ServerConfig};
+use super::under_way::AllUnderWay;
 use crate::service::teller::Teller;
 use crate::service::{Handler, Observed, Observer, Stop, Terms};
 use crate::wire::Framing;
@@ -32,6 +33,8 @@ pub(super) struct Setting {
     pub(super) assured: Option<Assured>,
     /// Tells of those who want something else than messages.
     pub(super) strangers: Teller,
+    /// What handlers have taken over of streams.
+    pub(super) under_way: AllUnderWay,
 }
 
 impl Setting {
@@ -52,6 +55,7 @@ impl Setting {
             observer: None,
             assured: None,
             strangers: Teller::default(),
+            under_way: AllUnderWay::default(),
         }
     }
 

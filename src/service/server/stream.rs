@@ -36,7 +36,7 @@ pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer
         had: Conversation::default(),
         inbox: Inbox::new(setting.framing, setting.max_message),
         patience: Patience::new(setting),
-        under_way: UnderWay::default(),
+        under_way: UnderWay::new(&setting.under_way),
     };
     let closing = match talk.read_and_handle().await {
         // The peer has said all: there is nothing left to be read.
