@@ -259,20 +259,20 @@ impl Keeping {
                 Some(Ok(run)) => return Poll::Ready(Ok(Done::Accepted(run))),
                 Some(Err(rejected)) => rejected,
             };
-            if !rejected.error.is_for_want_of_room() {
-                // Nothing that was taken later may be accepted before it.
-                prepend(&mut self.gathered, *rejected.batch);
-                return Poll::Ready(Err(rejected.error));
+            let Rejected { error, batch } = rejected;
+            let needed = batch.spans.first().map_or(0, |span| span.end - span.start);
+            // Nothing that was taken later may be accepted before it.
+            prepend(&mut self.gathered, *batch);
+            if !error.is_for_want_of_room() {
+                return Poll::Ready(Err(error));
             }
             if self.is_alone {
                 // There is nothing whose end could make room.
-                let needed = rejected.batch.spans.first().map_or(0, |span| span.end - span.start);
-                return Poll::Ready(Err(rejected.error.for_good(needed, self.directory.as_deref())));
+                return Poll::Ready(Err(error.for_good(needed, self.directory.as_deref())));
             }
-            prepend(&mut self.gathered, *rejected.batch);
             self.pausing = Some(Box::pin(sleep(AGAIN)));
             if !std::mem::replace(&mut self.is_full, true) {
-                return Poll::Ready(Ok(Done::Full(rejected.error.to_string())));
+                return Poll::Ready(Ok(Done::Full(error.to_string())));
             }
         }
     }
@@ -412,5 +412,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_accepted_behind_what_had_no_room() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("box");
+        let config = SpoolConfig { max_bytes: Some(1000), ..SpoolConfig::default() };
+        let spool = Spool::open(&path, config.clone()).expect("a spool");
+        let mut keeping = Keeping::in_spool(spool, directory.path());
+        gathered(&mut keeping, &[2000, 10]);
+        assert!(matches!(done(&mut keeping).await, Err(SpoolError::NeverRoom { .. })));
+        assert!(keeping.close().await.is_err());
+        assert_eq!(Spool::open(&path, config).expect("a spool").start().next, 1);
     }
 }

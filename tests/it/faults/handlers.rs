@@ -7,6 +7,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
+use super::pipeline::LONG;
 use crate::harness::{Launch, expect_signal, expect_status};
 
 /// What each message asks for: at the first try it goes wrong, at the second it does not.
@@ -40,7 +41,8 @@ fn programs_that_go_wrong_are_tried_again_and_each_message_is_done() {
     let messages = ["good", "crash", "hang", &large, "endless", "bad", "fails", "last"];
     let mut client = Launch::client(["--assured", "127.0.0.1", &port]).start();
     client.send(messages.join("\n") + "\n");
-    let done = client.finish();
+    client.close_stdin();
+    let done = client.wait_within(LONG);
     // One was refused for good.
     expect_status(&done, 5);
     let answers: Vec<&str> = done.stdout.lines().collect();
