@@ -37,7 +37,7 @@ pub use delivery::{Assured, AssuredClient, Delivery, DeliveryConfig, News};
 pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
 pub use handler::{
-    BoxFuture, Chat, ConnectionHandler, Display, Handler, Reply, Screen, Standard, StandardService, Terms,
+    BoxFuture, Chat, ConnectionHandler, Display, Handler, Reply, Screen, Standard, StandardService, Taker, Terms,
 };
 pub use handler::{Command, Exec, MAX_OUTPUT, MAX_PROCESSES, ProcessLimits, RUN_TIMEOUT, Run};
 pub use limits::{Admission, Limits};

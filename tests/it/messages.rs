@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use wilco::net::Addr;
 use wilco::service::store::sqlite::{Clock, files};
-use wilco::service::store::{Append, Opening, Owner, Plain, Source, SqliteConfig, SqliteStore, Store};
+use wilco::service::store::{Append, Chain, Opening, Owner, Plain, Source, SqliteConfig, SqliteStore, Store};
 use wilco::service::{Batch, Peer};
 use wilco::wire::assured::{Run, SessionId};
 
@@ -59,7 +59,10 @@ impl Writer {
         let mut run = Run::new(1);
         bodies.iter().for_each(|body| run.push(body));
         let messages = Batch { bytes: run.bytes, spans: run.spans, ..Batch::default() };
-        self.store.keep(Plain { source: source(peer, None), first: 1, messages }).await.expect("keep");
+        self.store
+            .keep(Plain { source: source(peer, None), first: 1, messages, chain: Chain::default() })
+            .await
+            .expect("keep");
     }
 
     async fn open_session(&self) -> (Owner, u64) {

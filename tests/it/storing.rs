@@ -12,7 +12,7 @@ use std::sync::Arc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use wilco::net::{Addr, UnixName};
 use wilco::service::store::{
-    Append, Opened, Opening, Owner, Plain, Source, SqliteConfig, SqliteStore, Store, StoreError,
+    Append, Chain, Opened, Opening, Owner, Plain, Source, SqliteConfig, SqliteStore, Store, StoreError,
 };
 use wilco::service::{Batch, Peer};
 use wilco::wire::assured::{Applied, Code, Run, SessionId};
@@ -99,7 +99,8 @@ async fn no_room(store: &SqliteStore, path: &Path) {
         let applied = applied.expect("an answer");
         assert_eq!((applied.through, applied.put_off.is_some()), (through, true));
     }
-    let plain = Plain { source: source(), first: 1, messages: Batch::of(vec![b'y'; 100_000]) };
+    let messages = Batch::of(vec![b'y'; 100_000]);
+    let plain = Plain { source: source(), first: 1, messages, chain: Chain::default() };
     assert!(matches!(store.keep(plain).await, Err(StoreError::Full(_))));
 
     if filler.exists() {

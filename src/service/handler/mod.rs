@@ -44,9 +44,9 @@ pub trait Handler: Send + Sync {
     /// connection ends with it. A datagram is given again in that case.
     fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()>;
 
-    /// Takes over the messages of one read of a stream that all have one outcome, which comes later, as that of a store does, which must sync them: more is
-    /// read meanwhile, and taken over, too. None where they are to be handled and waited for, which is what happens unless this is written anew.
-    fn take(&self, _messages: Messages<'_>, _peer: &Peer) -> Option<BoxFuture<'_, Outcome>> {
+    /// What takes over the messages of one stream, if more of them are to be read while it is not known what has become of those before. None where they are
+    /// to be handled and waited for, which is what happens unless this is written anew.
+    fn taker<'a>(&'a self, _peer: &Peer) -> Option<Box<dyn Taker<'a> + 'a>> {
         None
     }
 
@@ -62,14 +62,21 @@ pub trait Handler: Send + Sync {
     }
 }
 
+/// Takes over the messages of one stream: what becomes of them comes later, as with a store, which must sync them.
+pub trait Taker<'a>: Send {
+    /// Takes over the messages of one read, which all have one outcome. Where that is [`Outcome::Retry`] those that were taken over later must have it, too, or
+    /// there would be a gap. What was taken over is done even if the connection is gone: a server waits for the outcome before it gives its place away.
+    fn take(&mut self, messages: Messages<'_>) -> BoxFuture<'a, Outcome>;
+}
+
 /// A handler that was chosen while the program ran.
 impl Handler for Box<dyn Handler> {
     fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
         self.as_ref().handle(messages, peer, outcomes)
     }
 
-    fn take(&self, messages: Messages<'_>, peer: &Peer) -> Option<BoxFuture<'_, Outcome>> {
-        self.as_ref().take(messages, peer)
+    fn taker<'a>(&'a self, peer: &Peer) -> Option<Box<dyn Taker<'a> + 'a>> {
+        self.as_ref().taker(peer)
     }
 
     fn takes_long(&self) -> bool {

@@ -16,6 +16,9 @@ use crate::wire::Framing;
 /// Why a connection ends whose place was given to another.
 pub(super) const GIVEN_AWAY: &str = "others wait for a place, and no whole message came";
 
+/// The same, where one has come just then.
+pub(super) const OTHERS_WAIT: &str = "others wait for a place";
+
 /// What every conversation of a server has in common.
 pub(super) struct Setting {
     pub(super) handler: Arc<dyn Handler>,

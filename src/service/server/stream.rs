@@ -12,11 +12,11 @@ use std::task::{Context, Poll};
 use super::answer::{Answers, Then};
 use super::assured;
 use super::patience::{Late, Patience};
-use super::setting::{GIVEN_AWAY, Setting, encode_text};
+use super::setting::{GIVEN_AWAY, OTHERS_WAIT, Setting, encode_text};
 use super::strangers::{Stranger, turn_away};
 use super::under_way::UnderWay;
 use crate::net::{Stream, plain};
-use crate::service::handler::CLOSE_DISCARD;
+use crate::service::handler::{CLOSE_DISCARD, Taker};
 use crate::service::limits::Ticket;
 use crate::service::workspace::{Inbox, Workspace};
 use crate::service::{Conversation, Observed, Outcomes, Peer};
@@ -36,6 +36,7 @@ pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer
         had: Conversation::default(),
         inbox: Inbox::new(setting.framing, setting.max_message),
         patience: Patience::new(setting),
+        taker: None,
         under_way: UnderWay::new(&setting.under_way),
     };
     let closing = match talk.read_and_handle().await {
@@ -51,6 +52,8 @@ pub(super) async fn converse(setting: &Setting, stream: &mut Stream, peer: &Peer
         }
     };
     setting.terms.close(talk.stream, closing).await;
+    // What was taken over is done all the same: so long it has its place, or whoever comes and goes would fill the memory.
+    talk.under_way.done().await;
     talk.had
 }
 
@@ -81,6 +84,8 @@ struct Talk<'a> {
     had: Conversation,
     inbox: Inbox,
     patience: Patience,
+    /// What takes messages over, if anything does. None until there are some.
+    taker: Option<Option<Box<dyn Taker<'a> + 'a>>>,
     under_way: UnderWay<'a>,
 }
 
@@ -99,7 +104,8 @@ impl Talk<'_> {
                 },
                 Event::Stopped => return self.settle().await.map(|_| End::Ours),
                 Event::GivenAway => {
-                    Box::pin(self.say_why(GIVEN_AWAY.to_owned())).await?;
+                    Box::pin(self.say_why(if self.had.had_message { OTHERS_WAIT } else { GIVEN_AWAY }.to_owned()))
+                        .await?;
                     // Another has its place already: it is not read for long.
                     return Ok(End::Theirs);
                 }
@@ -188,14 +194,14 @@ impl Talk<'_> {
         if !stopping && stopped.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
+        if !self.under_way.is_empty() {
+            // It is the peer who waits.
+            return Poll::Pending;
+        }
         if self.place.poll_given_away(cx).is_ready() {
             return Poll::Ready(Event::GivenAway);
         }
-        match self.under_way.is_empty() {
-            true => self.patience.poll(cx, self.inbox.unfinished()).map(Event::Late),
-            // It is the peer who waits.
-            false => Poll::Pending,
-        }
+        self.patience.poll(cx, self.inbox.unfinished()).map(Event::Late)
     }
 
     /// Handles the messages of a read and sends their answers, unless they come later. Gives false if the conversation cannot go on.
@@ -208,7 +214,8 @@ impl Talk<'_> {
         }
         self.patience.moved();
         self.had.had_message = true;
-        if let Some(outcome) = setting.handler.take(messages, self.peer) {
+        if let Some(taker) = self.taker.get_or_insert_with(|| setting.handler.taker(self.peer)) {
+            let outcome = taker.take(messages);
             self.under_way.push(found, messages.iter().map(<[u8]>::len).sum(), outcome);
             return Ok(true);
         }
@@ -371,11 +378,17 @@ mod tests {
             unreachable!("all is taken over")
         }
 
-        fn take(&self, messages: Messages<'_>, _: &Peer) -> Option<BoxFuture<'_, Outcome>> {
+        fn taker<'a>(&'a self, _: &Peer) -> Option<Box<dyn Taker<'a> + 'a>> {
+            Some(Box::new(&**self))
+        }
+    }
+
+    impl<'a> Taker<'a> for &'a Later {
+        fn take(&mut self, messages: Messages<'_>) -> BoxFuture<'a, Outcome> {
             assert!(!messages.is_empty());
             let (sender, receiver) = oneshot::channel();
             self.0.lock().expect("a lock").push(sender);
-            Some(Box::pin(async { receiver.await.expect("an outcome") }))
+            Box::pin(async { receiver.await.expect("an outcome") })
         }
     }
 
@@ -463,5 +476,27 @@ mod tests {
             let (had, all) = tokio::join!(converse(&setting, &mut stream, &peer, &mut place), client);
             assert_eq!((all.as_str(), had.trouble.as_deref()), (answers, trouble));
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_gone_has_its_place_until_what_it_sent_is_done() {
+        let later = Arc::new(Later::default());
+        let (_stopper, stop) = Stop::new();
+        let setting = Setting::new(Arc::new(later.clone()), &ServerConfig::default(), stop);
+        let peer = Peer { addr: Addr::Inet(([127, 0, 0, 1], 1).into()), local: None, credentials: None };
+        let (mut stream, mut client) = Stream::pair(64);
+        let mut place = place(&peer);
+        let mut served = pin!(converse(&setting, &mut stream, &peer, &mut place));
+        client.write_all(b"one\ntwo\n").await.expect("sent");
+        let mut is_over = async || poll_fn(|cx| Poll::Ready(served.as_mut().poll(cx).is_ready())).await;
+        assert!(!is_over().await);
+        // What was not put off later is put off, and ends the conversation at once.
+        client.write_all(b"three\n").await.expect("sent");
+        assert!(!is_over().await);
+        later.tell(0, Outcome::Retry("no".to_owned()));
+        drop(client);
+        assert!(!is_over().await, "something is under way");
+        later.tell(0, Outcome::Done);
+        assert!(is_over().await);
     }
 }

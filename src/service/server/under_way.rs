@@ -3,6 +3,7 @@
 //! Apart from the conversation, which goes on reading meanwhile: a store syncs all at once that came during the sync before.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
@@ -73,6 +74,13 @@ impl<'h> UnderWay<'h> {
             self.taken.pop_front();
         }
         if outcomes.is_empty() { Poll::Pending } else { Poll::Ready(outcomes) }
+    }
+
+    /// Waits until nothing is under way any more.
+    pub(super) async fn done(&mut self) {
+        while !self.is_empty() {
+            poll_fn(|cx| self.poll(cx)).await;
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Append, Kept, Opened, Opening, Owner, Plain, Source, Store, StoreError};
+use super::{Append, Chain, Kept, Opened, Opening, Owner, Plain, Source, Store, StoreError};
 use crate::net::Addr;
 use crate::service::{Batch, Peer};
 use crate::wire::assured::{Applied, Code, Run, SessionId, Verdict, checksum};
@@ -79,7 +79,8 @@ pub(super) fn append(session: &str, owner: Owner, first: u64, bodies: &[&str]) -
 pub(super) fn plain(bodies: &[&str]) -> Plain {
     let mut run = Run::new(1);
     bodies.iter().for_each(|body| run.push(body.as_bytes()));
-    Plain { source: source(None), first: 1, messages: Batch { bytes: run.bytes, spans: run.spans, ..Batch::default() } }
+    let messages = Batch { bytes: run.bytes, spans: run.spans, ..Batch::default() };
+    Plain { source: source(None), first: 1, messages, chain: Chain::default() }
 }
 
 async fn open(store: &Arc<dyn Store>, session: &str) -> Opened {
@@ -274,8 +275,10 @@ pub(super) async fn without_room_all_is_put_off_and_nothing_lost(mut fixture: im
         assert_eq!(applied.through, 1, "what was put off is not final");
         assert!(applied.put_off.is_some());
     }
-    assert!(matches!(store.keep(plain(&[&large])).await, Err(StoreError::Full(_))));
+    let chain = Chain::default();
+    assert!(matches!(store.keep(Plain { chain: chain.clone(), ..plain(&[&large]) }).await, Err(StoreError::Full(_))));
     fixture.full(false);
+    assert!(store.keep(Plain { chain, ..plain(&["behind it"]) }).await.is_err(), "there would be a gap");
     assert_eq!(store.append(append(SID, owner, 2, &["two", "three"])).await, through(3));
     assert_eq!(store.keep(plain(&["plain"])).await, Ok(()));
     assert_eq!(bodies(&fixture, SID), numbered(&["one", "two", "three"]));

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use super::{FULL, Plain, Source, Store, StoreError};
+use super::{Chain, FULL, Plain, Source, Store, StoreError};
+use crate::service::handler::Taker;
 use crate::service::teller::Teller;
 use crate::service::{BoxFuture, Handler, Messages, Outcome, Outcomes, Peer};
 use crate::wire::assured::Level;
@@ -22,10 +23,11 @@ impl Keep {
         Self { store, full: Teller::every(FULL) }
     }
 
-    fn keep(&self, messages: Messages<'_>, peer: &Peer) -> BoxFuture<'_, Outcome> {
+    /// Has messages kept that are from this source.
+    fn keep(&self, messages: Messages<'_>, source: &Arc<Source>, chain: &Chain) -> BoxFuture<'_, Outcome> {
         let Some((first, _)) = messages.numbered().next() else { return Box::pin(std::future::ready(Outcome::Done)) };
-        let source = Arc::new(Source { peer: peer.clone(), name: None });
-        let kept = self.store.keep(Plain { source, first, messages: messages.to_batch() });
+        let messages = messages.to_batch();
+        let kept = self.store.keep(Plain { source: source.clone(), first, messages, chain: chain.clone() });
         Box::pin(async move {
             match kept.await {
                 Ok(()) => Outcome::Done,
@@ -45,16 +47,61 @@ impl Keep {
     }
 }
 
+fn source(peer: &Peer) -> Arc<Source> {
+    Arc::new(Source { peer: peer.clone(), name: None })
+}
+
 impl Handler for Keep {
     fn handle<'a>(&'a self, messages: Messages<'a>, peer: &'a Peer, outcomes: &'a mut Outcomes) -> BoxFuture<'a, ()> {
-        Box::pin(async move { outcomes.repeat(self.keep(messages, peer).await, messages.len()) })
+        Box::pin(async move {
+            let outcome = self.keep(messages, &source(peer), &Chain::default()).await;
+            outcomes.repeat(outcome, messages.len());
+        })
     }
 
-    fn take(&self, messages: Messages<'_>, peer: &Peer) -> Option<BoxFuture<'_, Outcome>> {
-        Some(self.keep(messages, peer))
+    fn taker<'a>(&'a self, peer: &Peer) -> Option<Box<dyn Taker<'a> + 'a>> {
+        Some(Box::new(OfConnection { keep: self, source: source(peer), chain: Chain::default() }))
     }
 
     fn level(&self) -> Level {
         self.store.level()
+    }
+}
+
+/// The messages of one connection.
+struct OfConnection<'a> {
+    keep: &'a Keep,
+    source: Arc<Source>,
+    chain: Chain,
+}
+
+impl<'a> Taker<'a> for OfConnection<'a> {
+    fn take(&mut self, messages: Messages<'_>) -> BoxFuture<'a, Outcome> {
+        self.keep.keep(messages, &self.source, &self.chain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Addr, UnixName};
+    use crate::service::store::MemoryStore;
+    use crate::wire::{Framing, Span};
+
+    #[tokio::test]
+    async fn of_a_connection_nothing_is_kept_behind_what_was_put_off() {
+        let store = Arc::new(MemoryStore::default());
+        let keep = Keep::new(store.clone());
+        let peer = Peer { addr: Addr::Unix(UnixName::Unnamed), local: None, credentials: None };
+        let spans = [Span { start: 0, end: 3 }];
+        let messages = Messages::of_stream(b"one\n", &spans, Framing::Line);
+        let mut taker = keep.taker(&peer).expect("it takes over");
+        assert_eq!(taker.take(messages).await, Outcome::Done);
+        store.fill(true);
+        assert!(matches!(taker.take(messages).await, Outcome::Retry(_)));
+        store.fill(false);
+        assert!(matches!(taker.take(messages).await, Outcome::Retry(_)), "there would be a gap");
+        assert_eq!(keep.taker(&peer).expect("another").take(messages).await, Outcome::Done);
+        assert_eq!(store.kept().len(), 2);
     }
 }

@@ -196,7 +196,8 @@ impl State {
 
     fn keep(&mut self, plain: &Plain) -> Result<(), StoreError> {
         self.works()?;
-        if self.full {
+        if self.full || plain.chain.is_broken() {
+            plain.chain.break_off();
             return Err(StoreError::Full("it was said to be full".to_owned()));
         }
         self.kept.extend((plain.first..).zip(plain.messages.iter()).map(|(number, body)| Kept {

@@ -11,6 +11,7 @@ mod volatile;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -62,7 +63,7 @@ pub trait Store: Send + Sync {
     /// Forgets what became of a session's messages up to this number: the client has noted it. It need not be durable.
     fn note(&self, session: &SessionId, owner: Owner, through: u64);
 
-    /// Keeps plain messages, which have no session; returns once that is durable.
+    /// Keeps plain messages, which have no session; returns once that is durable. Of a [chain](Chain) that is broken none are kept.
     ///
     /// # Errors
     /// There is no room for them now ([`StoreError::Full`], [`StoreError::Busy`]), or the store can do nothing more.
@@ -132,6 +133,24 @@ pub struct Plain {
     pub first: u64,
     /// The messages.
     pub messages: Batch,
+    /// What they are tied to: where others before them were not kept, these must not be.
+    pub chain: Chain,
+}
+
+/// Ties plain messages together, such as those of one connection: what comes behind some that were not kept is not kept either, or there would be a gap.
+#[derive(Clone, Debug, Default)]
+pub struct Chain(Arc<AtomicBool>);
+
+impl Chain {
+    /// Whether some of its messages were not kept.
+    pub fn is_broken(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes that some were not kept: none that come later are. To be called by a store, in the order of its calls.
+    pub fn break_off(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Why a store has not done what it was asked for.

@@ -68,7 +68,14 @@ impl<'c> Log<'c> {
     /// Keeps the log from growing after a commit, without waiting for those who read.
     pub(super) fn committed(&mut self) -> Result<(), String> {
         let logged: i64 = self.logged.query_row([], |row| row.get(1)).map_err(|error| error.to_string())?;
-        let pages = if logged > self.last { logged - self.last } else { logged };
+        let pages = match logged > self.last {
+            true => logged - self.last,
+            // It was written from its beginning: whoever has read in it does so no more.
+            false => {
+                self.postponed = None;
+                logged
+            }
+        };
         (self.last, self.commit) = (logged, pages + self.commit - self.commit / 16);
         if logged < self.postponed.unwrap_or_else(|| self.limits.of(self.commit / 16)) {
             return Ok(());
@@ -84,9 +91,13 @@ impl<'c> Log<'c> {
         Ok(())
     }
 
-    /// Copies what there is, while there is nothing else to do.
-    pub(super) fn idle(&self) -> Result<(), String> {
-        self.checkpoint("PASSIVE").map(drop)
+    /// Copies what there is, while there is nothing else to do. Says whether that is all of it.
+    pub(super) fn idle(&mut self) -> Result<bool, String> {
+        let all = self.checkpoint("PASSIVE")?;
+        if all {
+            self.postponed = None;
+        }
+        Ok(all)
     }
 
     /// Copies all of it and empties the file.
@@ -99,7 +110,8 @@ impl<'c> Log<'c> {
     fn checkpoint(&self, how: &str) -> Result<bool, String> {
         Trouble::forget();
         let copied = self.connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
-            Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
+            let is_busy = row.get::<_, i64>(0)? != 0;
+            Ok(!is_busy && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
         });
         match copied.map_err(Trouble::from) {
             Ok(all) => Ok(all),
@@ -140,6 +152,30 @@ mod tests {
         }
         let length = fs::metadata(directory.path().join("store.db-wal"))?.len();
         assert!((LEAST_BYTES / 2..LEAST_BYTES * 2).contains(&length), "{length}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_log_that_had_to_grow_while_somebody_read_is_short_again_afterwards() -> Result<(), Box<dyn Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("store.db");
+        let config = SqliteConfig { checkpoint_bytes: 64 * 1024, ..SqliteConfig::default() };
+        let (connection, _held) = file::open(&path, &config)?;
+        let mut log = Log::new(&connection, &config)?;
+        let write = |log: &mut Log<'_>| -> Result<(), Box<dyn Error>> {
+            connection.execute("INSERT INTO messages (at, source, number, body) VALUES (0, 0, 0, 'x')", [])?;
+            Ok(log.committed()?)
+        };
+        write(&mut log)?;
+        let reader = Connection::open(&path)?;
+        reader.execute_batch("BEGIN; SELECT * FROM messages")?;
+        while log.postponed.is_none() {
+            write(&mut log)?;
+        }
+        assert!(!log.idle()?, "somebody still reads");
+        drop(reader);
+        assert!(log.idle()?);
+        assert_eq!(log.postponed, None);
         Ok(())
     }
 }

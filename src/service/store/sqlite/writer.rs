@@ -83,8 +83,7 @@ impl<'c> Writer<'c> {
             match waiting.wait(self.pending.then_some(IDLE)) {
                 Ok(Some(first)) => collect(first, waiting, batch),
                 Ok(None) => {
-                    self.pending = false;
-                    self.log.idle()?;
+                    self.pending = !self.log.idle()?;
                     continue;
                 }
                 Err(RecvError) => break,
@@ -121,6 +120,9 @@ impl<'c> Writer<'c> {
             done.push(match &queued.request {
                 Request::Open(opening, _) => Done::Opened(self.transaction.open(opening)?),
                 Request::Append(append, _) => Done::Applied(self.transaction.append(append)?),
+                Request::Keep(plain, _) if plain.chain.is_broken() => {
+                    Done::Kept(Err(StoreError::Busy("messages before these were put off".to_owned())))
+                }
                 Request::Keep(plain, _) => {
                     self.transaction.keep(plain)?;
                     Done::Kept(Ok(()))
@@ -155,7 +157,10 @@ impl<'c> Writer<'c> {
                     },
                     None => Err(trouble.error()),
                 }),
-                Request::Keep(..) => Done::Kept(Err(trouble.error())),
+                Request::Keep(plain, _) => {
+                    plain.chain.break_off();
+                    Done::Kept(Err(trouble.error()))
+                }
                 Request::Note(..) => Done::Noted,
             };
             self.woken.extend(answer(queued.request, done));

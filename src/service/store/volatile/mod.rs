@@ -142,7 +142,7 @@ impl Store for Volatile {
 
     fn keep(&self, plain: Plain) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let Plain { source, first, messages } = plain;
+            let Plain { source, first, messages, .. } = plain;
             let given = Messages::separate(&messages.bytes, &messages.spans, self.framing).from_number(first);
             self.handler.handle(given, &source.peer, &mut Outcomes::default()).await;
             Ok(())
