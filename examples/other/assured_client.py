@@ -62,13 +62,24 @@ def deliver(address, session, lines):
                 print("refused for good:", *frame[1:], file=sys.stderr)
 
 
+def wrong(what):
+    """Ends: called like this it cannot begin."""
+    print(what, file=sys.stderr)
+    sys.exit(2)
+
+
 def main():
     if len(sys.argv) != 4:
-        sys.exit(__doc__)
+        wrong(__doc__)
     host, port, path = sys.argv[1:]
-    with open(path, "rb") as file:
-        *lines, _unfinished = file.read().split(b"\n")
-    session = session_of(path)
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        wrong(f"{port}: PORT is a number of 0 to 65535")
+    try:
+        with open(path, "rb") as file:
+            *lines, _unfinished = file.read().split(b"\n")
+        session = session_of(path)
+    except OSError as error:
+        wrong(error)
     for pause in (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, None):
         try:
             deliver((host, int(port)), session, lines)

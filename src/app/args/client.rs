@@ -63,11 +63,11 @@ pub(in crate::app) struct ClientArgs {
     #[arg(long, conflicts_with_all = ["raw", "no_ack"], help_heading = "Assured delivery")]
     pub(in crate::app) assured: bool,
     /// Assured delivery that also survives the end of this client: messages are on disk in DIR before they are sent, and until they are final.
-    /// The same command goes on where it was, with no input too (< /dev/null)
+    /// Run again with empty input (< /dev/null) it goes on where it was; what is given again is another message
     #[arg(long, value_name = "DIR", conflicts_with_all = ["raw", "no_ack"], help_heading = "Assured delivery")]
     pub(in crate::app) spool: Option<PathBuf>,
     /// What to do once the session of the spool is lost: begin a new one that has what waits (the server may get again what it had), or with
-    /// that among the dead letters [default: stop with status 6]
+    /// that among the dead letters, where what is read meanwhile is put, too: give no input with it (< /dev/null) [default: stop with status 6]
     #[arg(long, value_name = "HOW", requires = "spool", help_heading = "Assured delivery")]
     pub(in crate::app) lost_session: Option<LostSession>,
     /// The least that an acknowledgement has to stand for: store, the message is on the server's disk, exactly once; run, a program has handled it;

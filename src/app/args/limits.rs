@@ -26,8 +26,8 @@ pub(in crate::app) struct LimitArgs {
     /// second. What comes to a second may come at once, but at least one. 0 is no limit [default: 0]
     #[arg(long, value_name = "N[/s|/m|/h]", value_parser = rate, help_heading = "Limits")]
     rate: Option<MaybeRate>,
-    /// How long a connection that has not sent a whole message yet keeps its place while others wait for one: then the one that has been
-    /// silent for the longest is ended. While there are places, none is. 0 is no limit
+    /// How long a connection that has sent neither a whole message nor 1 KiB of one yet keeps its place while others wait for one: then the
+    /// one that has been so for the longest is ended. While there are places, none is. 0 is no limit
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = value::time, help_heading = "Limits")]
     handshake_timeout: Duration,
     /// How long a connection may go without a whole message; 0 is no limit

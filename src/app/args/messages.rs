@@ -16,7 +16,7 @@ use crate::wire::assured::Level;
 const EXAMPLES: [(&str, &str); 7] = [
     ("wilco messages store.db", "shows all that was stored"),
     ("wilco messages store.db -n 20 --follow", "the last 20, and what comes from now on"),
-    ("wilco messages store.db --since 10m --from 10.0.0.7", "what one client has sent of late"),
+    ("wilco messages store.db --since 10m --from 10.0.0.7:", "what this address has sent of late"),
     ("wilco messages store.db --search error --json", "what is about errors, for a program"),
     ("wilco messages store.db --raw > messages.txt", "the messages alone, a line each"),
     ("wilco messages prune store.db --before 90d", "deletes what is older than 90 days"),
@@ -61,7 +61,7 @@ pub(in crate::app) enum MessagesCommand {
 pub(in crate::app) struct ChoiceArgs {
     #[arg(long, value_name = "AGE|TIME", help = format!("Only what was stored since then: {TIMES}"))]
     pub(in crate::app) since: Option<Age>,
-    /// Only from clients whose address, name or session begins with TEXT
+    /// Only from clients whose address, name or session begins with TEXT: 10.0.0.7 takes 10.0.0.70, too, and 10.0.0.7: does not
     #[arg(long, value_name = "TEXT")]
     pub(in crate::app) from: Option<String>,
     /// Only messages with TEXT in them
