@@ -27,8 +27,10 @@ pub(super) fn open(path: &Path, account: Option<&Account>) -> anyhow::Result<Ope
         return Err(error.hinting("name a file, such as messages.db").into());
     }
     let mut made = false;
-    // SQLite gives the files beside it to whom this one belongs. One that is there already is somebody's; whatever else is wrong is said below.
+    // SQLite gives the files beside it to whom this one belongs. One that is there already is somebody's; whatever else is wrong is said below, such as that there
+    // is only a log.
     if let Some(account) = account
+        && !has_log(path)
         && let Ok(file) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     {
         give(account, &file, path)?;
@@ -49,6 +51,11 @@ pub(super) fn start(file: OpenFile) -> anyhow::Result<Arc<SqliteStore>> {
 /// The files that a store writes to, wherever this process goes.
 pub(super) fn written(path: &Path) -> Vec<PathBuf> {
     files(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).into()
+}
+
+fn has_log(path: &Path) -> bool {
+    let [_, log, _] = files(path);
+    log.metadata().is_ok_and(|log| log.len() > 0)
 }
 
 fn give(account: &Account, file: &File, path: &Path) -> anyhow::Result<()> {

@@ -40,6 +40,9 @@ pub enum OpenError {
     /// The file is not there, or one beside it is not, and none may be made in the directory.
     #[error("open the store {}: no file may be made in the directory {}: permission denied", .0.display(), .1.display())]
     DirectoryDenied(PathBuf, PathBuf),
+    /// The file is not there, but the log that SQLite has beside it is: what was acknowledged last would be lost with a new file.
+    #[error("open the store {}: it is not there, but its log {} is: put the store back beside it, or move the log away", .0.display(), .1.display())]
+    Parted(PathBuf, PathBuf),
     /// It is something else than a store.
     #[error("open the store {}: it is {what}, and no store", .0.display(), what = .1)]
     NotAStore(PathBuf, &'static str),
@@ -103,6 +106,7 @@ pub(super) fn open(path: &Path, config: &SqliteConfig) -> Result<(Connection, He
     // `:memory:` is a file, too, and another working directory changes nothing.
     let path = std::path::absolute(path).map_err(|error| OpenError::of_io(path, &error))?;
     let path = path.as_path();
+    whole(path)?;
     let made = make(path)?;
     let opened = open_file(path, config);
     if made == Made::Now && !matches!(opened, Ok(_) | Err(OpenError::Locked(_))) {
@@ -111,9 +115,9 @@ pub(super) fn open(path: &Path, config: &SqliteConfig) -> Result<(Connection, He
     opened
 }
 
-/// Takes a file away that was made for a store and came to nothing. One that another process has begun to fill meanwhile stays.
+/// Takes a file away that was made for a store and came to nothing. One that another process has begun to fill meanwhile stays, and so does one with a log.
 pub fn remove_empty(path: &Path) {
-    if fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == 0) {
+    if fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == 0) && !has_log(path) {
         let _ = fs::remove_file(path);
     }
 }
@@ -158,6 +162,25 @@ pub(super) fn is_file(path: &Path) -> Result<(), OpenError> {
         false if data.is_dir() => Err(OpenError::NotAStore(path.to_owned(), "a directory")),
         false => Err(OpenError::NotAStore(path.to_owned(), "no file")),
     }
+}
+
+/// Refuses a log whose store is not there. An empty store may have one: whoever made it was killed. The log is looked at first, since another process may be
+/// making both.
+fn whole(path: &Path) -> Result<(), OpenError> {
+    match has_log(path) && fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        true => Err(OpenError::Parted(path.to_owned(), log(path))),
+        false => Ok(()),
+    }
+}
+
+/// Whether there is something in the log that SQLite has beside a file.
+pub(super) fn has_log(path: &Path) -> bool {
+    fs::metadata(log(path)).is_ok_and(|log| log.len() > 0)
+}
+
+fn log(path: &Path) -> PathBuf {
+    let [_, log, _] = files(path);
+    log
 }
 
 /// Whether a file had to be made.

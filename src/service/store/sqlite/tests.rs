@@ -153,6 +153,26 @@ fn what_was_made_and_comes_to_nothing_is_taken_away() {
 }
 
 #[test]
+fn a_log_whose_store_is_not_there_stays() {
+    let fixture = InFile::new();
+    drop(fixture.open(SqliteConfig::default()));
+    let [path, log, _] = files(&fixture.path());
+    fs::rename(&path, fixture.directory.path().join("moved.db")).expect("another place");
+    fs::write(&log, "messages that were acknowledged").expect("a log");
+    let error = SqliteStore::open(&path, SqliteConfig::default()).expect_err("half a store");
+    let says = format!(
+        "it is not there, but its log {0} is: put the store back beside it, or move the log away",
+        log.display()
+    );
+    assert!(error.is_usage() && error.to_string().ends_with(&says), "{error}");
+    assert!(!path.exists());
+    assert_eq!(fs::read(&log).expect("a log"), b"messages that were acknowledged");
+    // There is nothing to be lost in an empty one.
+    fs::write(&log, "").expect("a log");
+    drop(fixture.open(SqliteConfig::default()));
+}
+
+#[test]
 fn an_empty_file_becomes_the_owners() {
     let fixture = InFile::new();
     fs::write(fixture.path(), "").expect("a file");
