@@ -76,7 +76,7 @@ fn of_store(error: OpenError) -> anyhow::Error {
 fn hint(error: &OpenError) -> Option<String> {
     match error {
         OpenError::NoDirectory(_, directory) => Some(format!("`mkdir -p {}` makes it", directory.display())),
-        OpenError::Exposed(path) => Some(format!("chmod o-w {}, once you know what is in it", path.display())),
+        OpenError::Exposed(_, file) => Some(format!("chmod o-w {}, once you know what is in it", file.display())),
         OpenError::NotAStore(..) => Some("name another file: one that is not there is made".to_owned()),
         OpenError::Locked(path) => open_by::others(path).map(|others| format!("{others} has it open")),
         _ => None,

@@ -46,9 +46,9 @@ pub enum OpenError {
     /// It is something else than a store.
     #[error("open the store {}: it is {what}, and no store", .0.display(), what = .1)]
     NotAStore(PathBuf, &'static str),
-    /// Everybody may write to it: what it says of messages and sessions could be anybody's.
-    #[error("open the store {}: everybody may write to it", .0.display())]
-    Exposed(PathBuf),
+    /// Everybody may write to this file of it: what it says of messages and sessions could be anybody's.
+    #[error("open the store {}: everybody may write to {}", .0.display(), .1.display())]
+    Exposed(PathBuf, PathBuf),
     /// It was made by a later version.
     #[error("open the store {}: it was made by a later version (its tables are of version {theirs}, this knows {known})", .0.display(), theirs = .1, known = schema::VERSION)]
     Newer(PathBuf, i32),
@@ -124,17 +124,21 @@ pub fn remove_empty(path: &Path) {
 
 fn open_file(path: &Path, config: &SqliteConfig) -> Result<(Connection, Held), OpenError> {
     writable(path)?;
+    // SQLite takes the log away when it closes what it has opened.
+    guarded(path)?;
     let sqlite = |error: rusqlite::Error| OpenError::of(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     connection.busy_timeout(config.lock_timeout).map_err(sqlite)?;
     match schema::identify(&connection).map_err(sqlite)? {
-        Identity::Empty => fill(&connection, path).map_err(sqlite)?,
+        Identity::Empty => {
+            fill(&connection, path).map_err(sqlite)?;
+            guarded(path)?;
+        }
         Identity::Store(version) if version <= schema::VERSION => {}
         Identity::Store(version) => return Err(OpenError::Newer(path.to_owned(), version)),
         Identity::Foreign => return Err(OpenError::NotAStore(path.to_owned(), "a database of something else")),
     }
-    guarded(path)?;
     prepare(&connection, config).map_err(sqlite)?;
     barrier(&connection, path)?;
     let held = Held::of(path).map_err(|error| OpenError::of_io(path, &error))?;
@@ -219,13 +223,21 @@ pub(super) fn readable(path: &Path) -> Result<(), OpenError> {
     access(path, AccessFlags::R_OK).map_err(|error| OpenError::of_io(path, &error.into()))
 }
 
-/// Refuses a store that everybody may write to. Who shares a group is trusted: it may be there to delete what is old.
+/// Refuses a store that everybody may write to, or a file that SQLite has beside it. Who shares a group is trusted: it may be there to delete what is old. A file with
+/// nothing in it says nothing, and gets other permissions once it is filled.
 fn guarded(path: &Path) -> Result<(), OpenError> {
-    let data = fs::metadata(path).map_err(|error| OpenError::of_io(path, &error))?;
-    match data.permissions().mode() & 0o002 {
-        0 => Ok(()),
-        _ => Err(OpenError::Exposed(path.to_owned())),
+    let failed = |error: io::Error| OpenError::of_io(path, &error);
+    // Those beside it are beside what a link leads to.
+    for file in files(&fs::canonicalize(path).map_err(failed)?) {
+        match fs::metadata(&file) {
+            Ok(data) if data.len() > 0 && data.permissions().mode() & 0o002 != 0 => {
+                return Err(OpenError::Exposed(path.to_owned(), file));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Whether it is a directory in which this user may make no file.
