@@ -3,8 +3,10 @@
 //! Apart from the handlers, because only a program knows where its output goes: to a terminal that obeys control bytes, to a
 //! file, to a pipe whose reader may be slow or gone.
 
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, OnceLock};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,14 +21,19 @@ use super::stall::{Reading, Stall};
 /// What may be written to a pipe that says it is writable, without blocking (pipe(7), `PIPE_BUF`).
 pub(super) const WRITABLE: usize = 4096;
 
-/// How much is written at a time: as much as a pipe holds, so that a slow reader is seen to read.
+/// How much is written at a time: as much as a pipe holds.
 const PART: usize = 64 * 1024;
+
+/// The same where a write returns only when all of it is taken: a reader that is slow and steady is seen to read.
+const SHARED_PART: usize = 16 * 1024;
 
 /// Standard output as a screen for messages.
 #[derive(Debug)]
 pub(super) struct StandardOutput {
     /// Held while something is written, so that messages never mix.
     output: Mutex<OwnedFd>,
+    /// How much is written at a time.
+    part: usize,
     kind: Kind,
     stall: Arc<Stall>,
     failure: OnceLock<io::Error>,
@@ -50,8 +57,18 @@ impl StandardOutput {
             SFlag::S_IFREG | SFlag::S_IFCHR | SFlag::S_IFBLK => Kind::File,
             _ => Kind::Pipe,
         };
+        let shared = || stdout.as_fd().try_clone_to_owned();
+        let (output, part) = match kind {
+            Kind::File | Kind::Terminal => (shared()?, PART),
+            Kind::Pipe => match non_blocking(stdout.as_fd()) {
+                Ok(own) => (own, PART),
+                // A socket, or a pipe of somebody else's.
+                Err(_) => (shared()?, SHARED_PART),
+            },
+        };
         Ok(Arc::new(Self {
-            output: Mutex::new(stdout.as_fd().try_clone_to_owned()?),
+            output: Mutex::new(output),
+            part,
             kind,
             stall: Arc::default(),
             failure: OnceLock::new(),
@@ -89,13 +106,14 @@ impl StandardOutput {
     async fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let output = self.output.lock().await;
         if self.kind == Kind::File || (bytes.len() <= WRITABLE && is_writable(output.as_fd(), PollTimeout::ZERO)) {
-            return write_all(&output, bytes, || {});
+            return write_all(&output, bytes, self.part, || {});
         }
         let (writer, owned, stall) = (output.try_clone()?, bytes.to_vec(), self.stall.clone());
+        let part = self.part;
         stall.goes_on();
         // The lock is kept until it is written, whoever else waits.
         let written = tokio::task::spawn_blocking(move || {
-            let written = write_all(&writer, &owned, || stall.goes_on());
+            let written = write_all(&writer, &owned, part, || stall.goes_on());
             stall.is_over();
             written
         })
@@ -171,16 +189,26 @@ pub(super) fn is_writable(output: BorrowedFd<'_>, within: PollTimeout) -> bool {
     poll(&mut fds, within).is_ok() && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT))
 }
 
-fn write_all(output: &OwnedFd, mut bytes: &[u8], goes_on: impl Fn()) -> io::Result<()> {
+/// The same pipe or terminal with a description of its own (open(2)): it can be non-blocking, so that a write takes what there is room for, and nobody else, such as
+/// the shell, is surprised.
+pub(super) fn non_blocking(output: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
+        .open(format!("/proc/self/fd/{}", output.as_raw_fd()))
+        .map(OwnedFd::from)
+}
+
+fn write_all(output: &OwnedFd, mut bytes: &[u8], part: usize, goes_on: impl Fn()) -> io::Result<()> {
     while !bytes.is_empty() {
-        match nix::unistd::write(output, &bytes[..bytes.len().min(PART)]) {
+        match nix::unistd::write(output, &bytes[..bytes.len().min(part)]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 bytes = &bytes[written..];
                 goes_on();
             }
             Err(nix::errno::Errno::EINTR) => {}
-            // Somebody who shares this descriptor has made it non-blocking.
+            // It is our own, or somebody who shares it has made it non-blocking.
             Err(nix::errno::Errno::EAGAIN) => {
                 let mut fds = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
                 poll(&mut fds, PollTimeout::NONE)?;
@@ -206,7 +234,33 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_reader_that_takes_less_than_is_written_is_seen_to_read() {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let output = non_blocking(writer.as_fd()).expect("a description of its own");
+        drop(writer);
+        let (goes_on, seen) = mpsc::channel();
+        let writing =
+            thread::spawn(move || write_all(&output, &[0; 2 * PART], PART, || goes_on.send(()).unwrap_or_default()));
+        let is_seen = || seen.recv_timeout(Duration::from_secs(10)).expect("it is seen");
+        // As much as the pipe holds, and then as much as was taken.
+        is_seen();
+        for _ in 0..4 {
+            reader.read_exact(&mut [0; 2 * WRITABLE]).expect("a part");
+            is_seen();
+        }
+        // A reader that has gone ends it.
+        drop(reader);
+        let error = writing.join().expect("no panic").expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
 
     #[test]
     fn a_terminal_gets_nothing_that_it_obeys() {

@@ -3,10 +3,8 @@
 //! Apart from the screen for messages, because here nothing has a beginning or an end: what can be read is read, what can be
 //! written is written, and nothing blocks the runtime's thread.
 
-use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -18,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use crate::net::watch;
 use crate::service::relay::Side;
 
-use super::screen::{WRITABLE, escaped};
+use super::screen::{WRITABLE, escaped, non_blocking};
 
 /// The two of them.
 pub(super) struct Stdio {
@@ -34,17 +32,11 @@ impl Stdio {
     pub(super) fn open() -> io::Result<Self> {
         let input = Descriptor::new(io::stdin().as_fd().try_clone_to_owned()?, Interest::READABLE)?;
         let stdout = io::stdout();
-        // With a description of its own (open(2)) it can be non-blocking and nobody else, such as the shell, is surprised.
-        let own = OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
-            .open("/proc/self/fd/1")
-            .map(OwnedFd::from);
         let shared = || stdout.as_fd().try_clone_to_owned();
         let (output, most) = match Descriptor::new(shared()?, Interest::WRITABLE)? {
             // A file has one place where the next byte goes, which is the description's.
             file @ Descriptor::File(_) => (file, usize::MAX),
-            watched => match own {
+            watched => match non_blocking(stdout.as_fd()) {
                 Ok(own) => (Descriptor::new(own, Interest::WRITABLE)?, usize::MAX),
                 // A socket, or somebody else's terminal.
                 Err(_) => (watched, WRITABLE),

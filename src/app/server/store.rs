@@ -27,8 +27,10 @@ pub(super) fn open(path: &Path, account: Option<&Account>) -> anyhow::Result<Ope
         return Err(error.hinting("name a file, such as messages.db").into());
     }
     let mut made = false;
-    // SQLite gives the files beside it to whom this one belongs. One that is there already is somebody's; whatever else is wrong is said below.
+    // SQLite gives the files beside it to whom this one belongs. One that is there already is somebody's; whatever else is wrong is said below, such as that there
+    // is only a log.
     if let Some(account) = account
+        && !has_log(path)
         && let Ok(file) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     {
         give(account, &file, path)?;
@@ -51,6 +53,11 @@ pub(super) fn written(path: &Path) -> Vec<PathBuf> {
     files(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).into()
 }
 
+fn has_log(path: &Path) -> bool {
+    let [_, log, _] = files(path);
+    log.metadata().is_ok_and(|log| log.len() > 0)
+}
+
 fn give(account: &Account, file: &File, path: &Path) -> anyhow::Result<()> {
     let given = account.give(file).map_err(|error: io::Error| Error::system("chown", error).on(path.display()));
     Ok(given?)
@@ -69,7 +76,7 @@ fn of_store(error: OpenError) -> anyhow::Error {
 fn hint(error: &OpenError) -> Option<String> {
     match error {
         OpenError::NoDirectory(_, directory) => Some(format!("`mkdir -p {}` makes it", directory.display())),
-        OpenError::Exposed(path) => Some(format!("chmod o-w {}, once you know what is in it", path.display())),
+        OpenError::Exposed(_, file) => Some(format!("chmod o-w {}, once you know what is in it", file.display())),
         OpenError::NotAStore(..) => Some("name another file: one that is not there is made".to_owned()),
         OpenError::Locked(path) => open_by::others(path).map(|others| format!("{others} has it open")),
         _ => None,

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, Row, named_params};
 use thiserror::Error;
 
 use super::LOCK_TIMEOUT;
-use super::file::{self, OpenError, files};
+use super::file::{self, OpenError, has_log};
 use super::schema::{self, Identity};
 
 /// How many messages are read at once at the most.
@@ -211,10 +211,6 @@ pub(super) fn connected(opened: rusqlite::Result<Connection>, path: &Path) -> Re
         Ok(connection)
     });
     connection.map_err(|error| OpenError::of(path, &error))
-}
-
-fn has_log(path: &Path) -> bool {
-    std::fs::metadata(&files(path)[1]).is_ok_and(|log| log.len() > 0)
 }
 
 /// Refuses what is no store, or one of a later version.

@@ -40,12 +40,15 @@ pub enum OpenError {
     /// The file is not there, or one beside it is not, and none may be made in the directory.
     #[error("open the store {}: no file may be made in the directory {}: permission denied", .0.display(), .1.display())]
     DirectoryDenied(PathBuf, PathBuf),
+    /// The file is not there, but the log that SQLite has beside it is: what was acknowledged last would be lost with a new file.
+    #[error("open the store {}: it is not there, but its log {} is: put the store back beside it, or move the log away", .0.display(), .1.display())]
+    Parted(PathBuf, PathBuf),
     /// It is something else than a store.
     #[error("open the store {}: it is {what}, and no store", .0.display(), what = .1)]
     NotAStore(PathBuf, &'static str),
-    /// Everybody may write to it: what it says of messages and sessions could be anybody's.
-    #[error("open the store {}: everybody may write to it", .0.display())]
-    Exposed(PathBuf),
+    /// Everybody may write to this file of it: what it says of messages and sessions could be anybody's.
+    #[error("open the store {}: everybody may write to {}", .0.display(), .1.display())]
+    Exposed(PathBuf, PathBuf),
     /// It was made by a later version.
     #[error("open the store {}: it was made by a later version (its tables are of version {theirs}, this knows {known})", .0.display(), theirs = .1, known = schema::VERSION)]
     Newer(PathBuf, i32),
@@ -103,6 +106,7 @@ pub(super) fn open(path: &Path, config: &SqliteConfig) -> Result<(Connection, He
     // `:memory:` is a file, too, and another working directory changes nothing.
     let path = std::path::absolute(path).map_err(|error| OpenError::of_io(path, &error))?;
     let path = path.as_path();
+    whole(path)?;
     let made = make(path)?;
     let opened = open_file(path, config);
     if made == Made::Now && !matches!(opened, Ok(_) | Err(OpenError::Locked(_))) {
@@ -111,26 +115,30 @@ pub(super) fn open(path: &Path, config: &SqliteConfig) -> Result<(Connection, He
     opened
 }
 
-/// Takes a file away that was made for a store and came to nothing. One that another process has begun to fill meanwhile stays.
+/// Takes a file away that was made for a store and came to nothing. One that another process has begun to fill meanwhile stays, and so does one with a log.
 pub fn remove_empty(path: &Path) {
-    if fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == 0) {
+    if fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == 0) && !has_log(path) {
         let _ = fs::remove_file(path);
     }
 }
 
 fn open_file(path: &Path, config: &SqliteConfig) -> Result<(Connection, Held), OpenError> {
     writable(path)?;
+    // SQLite takes the log away when it closes what it has opened.
+    guarded(path)?;
     let sqlite = |error: rusqlite::Error| OpenError::of(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     connection.busy_timeout(config.lock_timeout).map_err(sqlite)?;
     match schema::identify(&connection).map_err(sqlite)? {
-        Identity::Empty => fill(&connection, path).map_err(sqlite)?,
+        Identity::Empty => {
+            fill(&connection, path).map_err(sqlite)?;
+            guarded(path)?;
+        }
         Identity::Store(version) if version <= schema::VERSION => {}
         Identity::Store(version) => return Err(OpenError::Newer(path.to_owned(), version)),
         Identity::Foreign => return Err(OpenError::NotAStore(path.to_owned(), "a database of something else")),
     }
-    guarded(path)?;
     prepare(&connection, config).map_err(sqlite)?;
     barrier(&connection, path)?;
     let held = Held::of(path).map_err(|error| OpenError::of_io(path, &error))?;
@@ -158,6 +166,25 @@ pub(super) fn is_file(path: &Path) -> Result<(), OpenError> {
         false if data.is_dir() => Err(OpenError::NotAStore(path.to_owned(), "a directory")),
         false => Err(OpenError::NotAStore(path.to_owned(), "no file")),
     }
+}
+
+/// Refuses a log whose store is not there. An empty store may have one: whoever made it was killed. The log is looked at first, since another process may be
+/// making both.
+fn whole(path: &Path) -> Result<(), OpenError> {
+    match has_log(path) && fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        true => Err(OpenError::Parted(path.to_owned(), log(path))),
+        false => Ok(()),
+    }
+}
+
+/// Whether there is something in the log that SQLite has beside a file.
+pub(super) fn has_log(path: &Path) -> bool {
+    fs::metadata(log(path)).is_ok_and(|log| log.len() > 0)
+}
+
+fn log(path: &Path) -> PathBuf {
+    let [_, log, _] = files(path);
+    log
 }
 
 /// Whether a file had to be made.
@@ -196,13 +223,21 @@ pub(super) fn readable(path: &Path) -> Result<(), OpenError> {
     access(path, AccessFlags::R_OK).map_err(|error| OpenError::of_io(path, &error.into()))
 }
 
-/// Refuses a store that everybody may write to. Who shares a group is trusted: it may be there to delete what is old.
+/// Refuses a store that everybody may write to, or a file that SQLite has beside it. Who shares a group is trusted: it may be there to delete what is old. A file with
+/// nothing in it says nothing, and gets other permissions once it is filled.
 fn guarded(path: &Path) -> Result<(), OpenError> {
-    let data = fs::metadata(path).map_err(|error| OpenError::of_io(path, &error))?;
-    match data.permissions().mode() & 0o002 {
-        0 => Ok(()),
-        _ => Err(OpenError::Exposed(path.to_owned())),
+    let failed = |error: io::Error| OpenError::of_io(path, &error);
+    // Those beside it are beside what a link leads to.
+    for file in files(&fs::canonicalize(path).map_err(failed)?) {
+        match fs::metadata(&file) {
+            Ok(data) if data.len() > 0 && data.permissions().mode() & 0o002 != 0 => {
+                return Err(OpenError::Exposed(path.to_owned(), file));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Whether it is a directory in which this user may make no file.

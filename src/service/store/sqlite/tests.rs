@@ -153,10 +153,32 @@ fn what_was_made_and_comes_to_nothing_is_taken_away() {
 }
 
 #[test]
+fn a_log_whose_store_is_not_there_stays() {
+    let fixture = InFile::new();
+    drop(fixture.open(SqliteConfig::default()));
+    let [path, log, _] = files(&fixture.path());
+    fs::rename(&path, fixture.directory.path().join("moved.db")).expect("another place");
+    fs::write(&log, "messages that were acknowledged").expect("a log");
+    let error = SqliteStore::open(&path, SqliteConfig::default()).expect_err("half a store");
+    let says = format!(
+        "it is not there, but its log {0} is: put the store back beside it, or move the log away",
+        log.display()
+    );
+    assert!(error.is_usage() && error.to_string().ends_with(&says), "{error}");
+    assert!(!path.exists());
+    assert_eq!(fs::read(&log).expect("a log"), b"messages that were acknowledged");
+    // There is nothing to be lost in an empty one.
+    fs::write(&log, "").expect("a log");
+    drop(fixture.open(SqliteConfig::default()));
+}
+
+#[test]
 fn an_empty_file_becomes_the_owners() {
     let fixture = InFile::new();
-    fs::write(fixture.path(), "").expect("a file");
-    fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o644)).expect("permissions");
+    for path in files(&fixture.path()) {
+        fs::write(&path, "").expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("permissions");
+    }
     let store = fixture.open(SqliteConfig::default());
     let modes = files(&fixture.path()).map(|path| fs::metadata(path).expect("a file").permissions().mode() & 0o777);
     assert_eq!(modes, [0o600; 3]);
@@ -168,9 +190,30 @@ fn what_everybody_may_write_to_is_no_store() {
     let fixture = InFile::new();
     drop(fixture.open(SqliteConfig::default()));
     fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o602)).expect("permissions");
-    assert!(text(&fixture.path()).ends_with("everybody may write to it"));
+    assert!(text(&fixture.path()).ends_with(&format!("everybody may write to {}", fixture.path().display())));
     fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o664)).expect("permissions");
     drop(fixture.open(SqliteConfig::default()));
+}
+
+#[test]
+fn what_is_exposed_is_left_as_it_is() {
+    let fixture = InFile::new();
+    // As it is after a server was killed: what was acknowledged last is in the log.
+    let store = fixture.open(SqliteConfig::default());
+    fixture.reader().execute_batch("CREATE TABLE late (a)").expect("something in the log");
+    let killed = files(&fixture.path()).map(|path| fs::read(path).expect("a file"));
+    drop(store);
+    assert!(!killed[1].is_empty());
+    for exposed in files(&fixture.path()) {
+        for (path, bytes) in files(&fixture.path()).iter().zip(&killed) {
+            fs::write(path, bytes).expect("a file");
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("permissions");
+        }
+        fs::set_permissions(&exposed, fs::Permissions::from_mode(0o602)).expect("permissions");
+        assert!(text(&fixture.path()).ends_with(&format!("everybody may write to {}", exposed.display())));
+        let left = files(&fixture.path()).map(|path| fs::read(path).expect("a file"));
+        assert!(left == killed, "{}", exposed.display());
+    }
 }
 
 #[tokio::test]
