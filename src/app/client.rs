@@ -222,7 +222,7 @@ async fn converse(
                 if signalled.replace(exit).is_some() || outstanding == 0 {
                     return Ok(tell_interrupted(exit, exchange));
                 }
-                report::notice(&format!("waiting for {outstanding} acknowledgements; a second signal ends at once"));
+                report::notice(&report::waits_for(outstanding));
                 input.messages.close();
                 continue;
             }

@@ -156,6 +156,12 @@ pub(super) fn net_error(error: &anyhow::Error) -> Option<&net::Error> {
     })
 }
 
+/// What a client says that a signal has told to end, while so many messages are not acknowledged.
+pub(super) fn waits_for(messages: u64) -> String {
+    let plural = if messages == 1 { "" } else { "s" };
+    format!("waiting for {messages} acknowledgement{plural}; a second signal ends at once")
+}
+
 /// Says something that is no failure and is meant to be read.
 pub(super) fn notice(text: &str) {
     match format() {

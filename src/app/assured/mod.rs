@@ -62,8 +62,9 @@ pub(super) fn run(args: &ClientArgs, servers: Vec<Endpoint>, connector: Connecto
         let mut skipped = 0;
         loop {
             let ended = converse(&mut delivery, &mut typed, &mut signals, &mut shown).await;
-            match (ended, policy.take()) {
-                (Err(error), Some(policy)) if is_lost(&error) => {
+            let lost = ended.as_ref().err().and_then(lost);
+            match (ended, policy.take().zip(lost)) {
+                (Err(error), Some(policy)) => {
                     // The new session has what the old one is closed with.
                     let _ = delivery.close().await;
                     shown.say(&format!("{error}: a new session begins"));
@@ -122,7 +123,7 @@ async fn open(
     servers: &[Endpoint],
     config: &DeliveryConfig,
     spool: Option<&Path>,
-    lost: Option<LostSession>,
+    lost: Option<(LostSession, Code)>,
 ) -> service::Result<(Delivery, u64)> {
     let (servers, config) = (servers.to_vec(), config.clone());
     let Some(directory) = spool else { return Ok((Delivery::new(servers, config)?, 0)) };
@@ -131,18 +132,21 @@ async fn open(
     let mut skipped = 0;
     match lost {
         None => {}
-        Some(LostSession::Resend) => drop(spool.renew(Unsettled::Resend).await?),
-        Some(LostSession::Skip) => {
-            drop(spool.renew(Unsettled::Skip(Code::UNKNOWN_SESSION, SKIPPED.to_owned())).await?);
+        Some((LostSession::Resend, _)) => drop(spool.renew(Unsettled::Resend).await?),
+        Some((LostSession::Skip, code)) => {
+            drop(spool.renew(Unsettled::Skip(code, SKIPPED.to_owned())).await?);
             skipped = next - first;
         }
     }
     Ok((Delivery::with_spool(servers, config, spool, directory)?, skipped))
 }
 
-/// Whether a new session may go on where this one cannot. Where another client goes on with it, that one has to be found.
-fn is_lost(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(service::Error::LostSession(lost)) if lost.code != Code::TAKEN_OVER)
+/// Why a session cannot go on, where a new one may. Where another client goes on with it, that one has to be found.
+fn lost(error: &anyhow::Error) -> Option<Code> {
+    match error.downcast_ref() {
+        Some(service::Error::LostSession(lost)) => Some(lost.code).filter(|code| *code != Code::TAKEN_OVER),
+        _ => None,
+    }
 }
 
 /// Delivers until there is no more. A signal lets what was sent be acknowledged; a second one does not.
@@ -163,7 +167,7 @@ async fn converse(
                     return Ok(interrupted(exit, delivery, shown).await);
                 }
                 let waiting = until - delivery.settled();
-                shown.say(&format!("waiting for {waiting} acknowledgements; a second signal ends at once"));
+                shown.say(&report::waits_for(waiting));
                 continue;
             }
         };
