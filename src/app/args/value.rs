@@ -64,6 +64,17 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     }
 }
 
+/// The most threads that a server can be given: more than any machine has processors for.
+const MAX_WORKERS: usize = 1024;
+
+/// How many threads.
+pub(super) fn workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=MAX_WORKERS) => Ok(count),
+        _ => Err(format!("a number from 1 to {MAX_WORKERS} is wanted")),
+    }
+}
+
 /// How many, at least one.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -119,6 +130,21 @@ mod tests {
         }
         for text in ["", "0o660", "rw", "668", "1777", "-1", "07777777777777"] {
             assert!(mode(text).expect_err("no permissions").contains("0660"), "{text}");
+        }
+    }
+
+    #[test]
+    fn threads_have_a_limit() {
+        for (text, count) in [
+            ("1", Some(1)),
+            ("1024", Some(1024)),
+            ("0", None),
+            ("1025", None),
+            ("100000", None),
+            ("-1", None),
+            ("x", None),
+        ] {
+            assert_eq!(workers(text).ok(), count, "{text}");
         }
     }
 }

@@ -18,7 +18,7 @@ pub const MAX_CONNECTIONS: usize = 16_384;
 /// The most connections at once of one peer: a quarter of all, so that nobody takes every place.
 pub const MAX_PER_PEER: usize = 4_096;
 
-/// How long a connection that has said nothing keeps its place when there is none for another.
+/// How long a connection that has said next to nothing keeps its place when there is none for another.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection may go without a whole message.
@@ -36,7 +36,7 @@ pub struct Limits {
     pub max_per_peer: usize,
     /// How fast connections of one peer may come, and datagrams, each one counted. Default: as fast as they do.
     pub rate: Option<Rate>,
-    /// How long a connection that has not sent a whole message yet keeps its place when there is none for another; then the one that has been silent
+    /// How long a connection that has not sent a whole message yet, nor 1 KiB of one, keeps its place when there is none for another; then the one that has been silent
     /// for the longest makes room. While there is room, nobody has to. Default [`HANDSHAKE_TIMEOUT`].
     pub handshake_timeout: Option<Duration>,
     /// How long a connection may go without a whole message. Default [`IDLE_TIMEOUT`].
