@@ -18,7 +18,7 @@ use wilco::service::store::{Append, Chain, Opening, Owner, Plain, Source, Sqlite
 use wilco::service::{Batch, Peer};
 use wilco::wire::assured::{Run, SessionId};
 
-use crate::harness::{Finished, Launch, Terminal, expect_error, expect_signal, expect_success, is_root};
+use crate::harness::{Finished, Launch, Terminal, expect_error, expect_signal, expect_status, expect_success, is_root};
 
 /// 2026-11-21T12:34:56Z, in seconds since 1970.
 const NOON: u64 = 1_795_264_496;
@@ -220,6 +220,26 @@ async fn what_comes_is_followed() {
     expect_signal(&done, Signal::SIGINT);
     let expected = many[2490..].iter().chain(&many).map(String::as_str).chain(["the last"]);
     assert!(done.stdout.lines().eq(expected), "{}", done.report());
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_is_followed_no_more() {
+    for replaced in [false, true] {
+        let writer = Writer::new();
+        writer.plain("10.0.0.7:5000", &[b"the last"]).await;
+        let program = writer.launch(&[], &["--follow", "--raw"]).start();
+        program.wait_for_stdout("the last\n");
+        match replaced {
+            true => {
+                let other = writer.directory.path().join("other.db");
+                fs::copy(writer.path(), &other).and_then(|_| fs::rename(&other, writer.path())).expect("another file");
+            }
+            false => fs::remove_file(writer.path()).expect("a file"),
+        }
+        let done = program.wait();
+        expect_status(&done, 1);
+        assert!(done.stderr.contains("it was deleted or replaced"), "{}", done.report());
+    }
 }
 
 #[tokio::test]

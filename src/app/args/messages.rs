@@ -78,7 +78,7 @@ pub(in crate::app) struct ShowArgs {
     /// Only the last N; with --follow it is 10, unless --since says otherwise
     #[arg(short = 'n', long, value_name = "N")]
     pub(in crate::app) last: Option<usize>,
-    /// Go on with what is stored from now on, until interrupted
+    /// Go on with what is stored from now on, until interrupted or the file is deleted or replaced
     #[arg(short, long)]
     pub(in crate::app) follow: bool,
     #[command(flatten)]

@@ -74,6 +74,7 @@ fn show(path: &Path, args: &ShowArgs) -> anyhow::Result<Exit> {
         }
         after = after.max(through);
         while version == archive.version()? {
+            archive.check()?;
             thread::sleep(POLL);
         }
         version = archive.version()?;

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::LOCK_TIMEOUT;
 use super::file::{self, OpenError, has_log};
+use super::held::Held;
 use super::schema::{self, Identity};
 
 /// How many messages are read at once at the most.
@@ -81,6 +82,7 @@ pub struct Selection {
 #[derive(Debug)]
 pub struct Archive {
     path: PathBuf,
+    held: Held,
     connection: Connection,
 }
 
@@ -93,6 +95,7 @@ impl Archive {
         let path = std::path::absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_owned());
         file::is_file(&path)?;
         file::readable(&path)?;
+        let held = Held::of_file(&path).map_err(|error| OpenError::of_io(&path, &error))?;
         let connection = match reader(&path) {
             // The files beside it are missing and must not be made: nobody writes to it then.
             Err(OpenError::Failed(..) | OpenError::Denied(_) | OpenError::DirectoryDenied(..)) if !has_log(&path) => {
@@ -101,7 +104,7 @@ impl Archive {
             opened => opened,
         }?;
         known(&connection, &path)?;
-        Ok(Self { path, connection })
+        Ok(Self { path, held, connection })
     }
 
     /// Where it is.
@@ -125,6 +128,16 @@ impl Archive {
     pub fn version(&self) -> Result<i64, ArchiveError> {
         let version = self.connection.query_row("PRAGMA data_version", [], |row| row.get(0));
         version.map_err(|error| self.failed(&error))
+    }
+
+    /// Asks whether the file is still the one at its path: nobody adds anything to another.
+    ///
+    /// # Errors
+    /// It was deleted or replaced.
+    pub fn check(&self) -> Result<(), ArchiveError> {
+        let gone =
+            |_| ArchiveError { what: "follow", path: self.path.clone(), why: "it was deleted or replaced".to_owned() };
+        self.held.gone().map(gone).map_or(Ok(()), Err)
     }
 
     /// After which [`id`](Stored::id) so many of the last that are meant begin.

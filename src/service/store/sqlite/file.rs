@@ -87,7 +87,7 @@ impl OpenError {
         }
     }
 
-    fn of_io(path: &Path, error: &io::Error) -> Self {
+    pub(super) fn of_io(path: &Path, error: &io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
             io::ErrorKind::PermissionDenied => Self::Denied(path),

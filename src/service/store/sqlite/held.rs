@@ -24,22 +24,30 @@ impl Held {
         all.map(inode).collect::<io::Result<Vec<_>>>().map(Self)
     }
 
+    /// The file alone, for who only reads: those beside it come and go with whoever writes.
+    pub(super) fn of_file(path: &Path) -> io::Result<Self> {
+        Ok(Self(vec![(path.to_owned(), inode(&fs::metadata(path)?))]))
+    }
+
     /// Asks whether each of them is where it was: what was written is there for others only then. A directory that this user may not search by
     /// now tells nothing.
     ///
     /// # Errors
     /// One was deleted or replaced, in words.
     pub(super) fn check(&self) -> Result<(), String> {
-        for (path, held) in &self.0 {
-            let there = match fs::metadata(path) {
-                Ok(data) => inode(&data) == *held,
-                Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
-            };
-            if !there {
-                return Err(format!("the file {} was deleted or replaced while the server used it", path.display()));
-            }
+        match self.gone() {
+            Some(path) => Err(format!("the file {} was deleted or replaced while the server used it", path.display())),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// One that was deleted or replaced.
+    pub(super) fn gone(&self) -> Option<&Path> {
+        let is_there = |path: &Path, held: Inode| match fs::metadata(path) {
+            Ok(data) => inode(&data) == held,
+            Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        };
+        self.0.iter().find(|(path, held)| !is_there(path, *held)).map(|(path, _)| path.as_path())
     }
 }
 

@@ -256,12 +256,45 @@ fn verdicts_are_told_once_and_noted_when_they_are_final() {
     client.hear(ServerFrame::Acknowledged(3));
     let said = client.says();
     assert!(said.contains("Final { through: 3") && said.contains("Noted(3)") && !said.contains("Refused"), "{said}");
-    // Verdicts on what was never sent are nonsense.
-    for number in [0, 4, MAX_NUMBER] {
-        let mut client = Client::open(3);
-        client.hear(ServerFrame::Refused { number, code: Code::REJECTED, reason: "bad".into() });
-        assert!(client.says().contains("does not keep to the protocol"), "{number}");
+}
+
+#[test]
+fn verdicts_on_what_was_never_sent_are_nonsense() {
+    // Of five that were accepted the window lets three go.
+    let open = || {
+        let mut client = Client::open(5);
+        assert!(client.says().ends_with("M 3\n"));
+        client
+    };
+    for (number, is_one) in [(0, false), (3, true), (4, false), (5, false), (6, false), (MAX_NUMBER, false)] {
+        let mut refused = open();
+        refused.hear(ServerFrame::Refused { number, code: Code::REJECTED, reason: "bad".into() });
+        let mut replied = open();
+        replied.hear(ServerFrame::Reply { number, body: b"reply".into() });
+        let mut replied_together = open();
+        let mut run = Run::new(number);
+        run.push(b"reply");
+        replied_together.sender.replies(run, replied_together.now);
+        for (mut client, verdict) in [(refused, "Refused"), (replied, "Replies"), (replied_together, "Replies")] {
+            let said = client.says();
+            assert_eq!(said.contains(verdict), is_one, "{number}: {said}");
+            let says = format!("it speaks of message {number}, which was not sent");
+            assert_eq!(said.contains(&says), !is_one, "{number}: {said}");
+        }
     }
+    // Of a run what was sent counts.
+    let mut client = open();
+    let mut run = Run::new(3);
+    (0..2).for_each(|_| run.push(b"reply"));
+    client.sender.replies(run, client.now);
+    let said = client.says();
+    assert!(said.contains("Replies") && said.contains("it speaks of message 4, which was not sent"), "{said}");
+    // What another process may have sent is no nonsense.
+    let mut client = Client::new(Start { first: 1, next: 5, checksum: None }, None);
+    client.says();
+    client.connect(grant(0));
+    client.hear(ServerFrame::Refused { number: 4, code: Code::REJECTED, reason: "bad".into() });
+    assert!(client.says().contains("Refused"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ impl Sender {
         }
         self.heard = now;
         self.pinged = false;
-        let are_new = run.first > self.last_verdict.max(self.settled) && run.next() <= self.next;
+        let are_new = run.first > self.last_verdict.max(self.settled) && run.last() <= self.last_sent();
         if self.is_open() && are_new && !run.is_empty() {
             self.unnoted = true;
             self.last_verdict = run.last();
@@ -48,7 +48,7 @@ impl Sender {
             (ServerFrame::Granted(grant), Link::Opening(_)) => self.granted(&grant, now),
             (ServerFrame::Acknowledged(number), Link::Open(_)) => self.acknowledged(number, now),
             (ServerFrame::Refused { number, .. } | ServerFrame::Reply { number, .. }, Link::Open(_))
-                if !(1..self.next).contains(&number) =>
+                if !(1..=self.last_sent()).contains(&number) =>
             {
                 self.broken(format!("it speaks of message {number}, which was not sent"), now);
             }
@@ -143,11 +143,16 @@ impl Sender {
     }
 
     fn acknowledged(&mut self, number: u64, now: Instant) {
-        match number > self.ever_sent.max(self.settled) {
+        match number > self.last_sent() {
             // It cannot have what was not sent.
             true => self.broken(format!("it acknowledges message {number}, which was not sent"), now),
             false => self.finish(number, now),
         }
+    }
+
+    /// The last number of which a server may speak.
+    fn last_sent(&self) -> u64 {
+        self.ever_sent.max(self.settled)
     }
 
     /// All to this number is final (rule C2).
