@@ -2,11 +2,14 @@
 //!
 //! Apart from what fails, so that every failure says where, why, and what to do.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
+use nix::unistd::geteuid;
 use thiserror::Error;
 
 use super::record::{MAX_BODY, PREFIX};
@@ -165,6 +168,9 @@ impl SpoolError {
             Self::NeverRoom { .. } => {
                 Some("make room, or name a spool where there is more; what had no room was not accepted".to_owned())
             }
+            Self::Io { path, error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+                fs::metadata(path).ok().and_then(|data| of_another(data.uid(), geteuid().as_raw()))
+            }
             _ => None,
         }
     }
@@ -230,6 +236,11 @@ fn by(pid: Option<u32>) -> String {
     pid.map_or_else(|| " by another process".to_owned(), |pid| format!(" by process {pid}"))
 }
 
+/// What to do about a file that must not be used, by its owner and the user of this process.
+fn of_another(owner: u32, user: u32) -> Option<String> {
+    (owner != user).then(|| format!("its files belong to another user (uid {owner}): run this as that user, or give them to this one with chown -R"))
+}
+
 fn message(number: Option<u64>) -> String {
     number.map(|number| format!(", message {number}")).unwrap_or_default()
 }
@@ -237,6 +248,19 @@ fn message(number: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_owns_what_must_not_be_used_is_named() {
+        for (owner, user, is_said) in [(0, 1000, true), (1001, 1000, true), (1000, 1000, false)] {
+            let hint = of_another(owner, user);
+            assert_eq!(hint.is_some(), is_said, "{owner} {user}");
+            assert!(hint.is_none_or(|hint| hint.contains(&format!("uid {owner}"))));
+        }
+        let path = PathBuf::from("/");
+        let io = |kind: io::ErrorKind| SpoolError::Io { operation: "open", path: path.clone(), error: kind.into() };
+        assert_eq!(io(io::ErrorKind::NotFound).hint(), None);
+        assert_eq!(io(io::ErrorKind::PermissionDenied).hint(), of_another(0, geteuid().as_raw()));
+    }
 
     #[test]
     fn a_spool_is_its_users_alone_but_for_root_and_a_group() {
