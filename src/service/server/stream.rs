@@ -104,7 +104,7 @@ impl Talk<'_> {
                 },
                 Event::Stopped => return self.settle().await.map(|_| End::Ours),
                 Event::GivenAway => {
-                    Box::pin(self.say_why(if self.had.had_message { OTHERS_WAIT } else { GIVEN_AWAY }.to_owned()))
+                    Box::pin(self.say_why(if self.had.messages > 0 { OTHERS_WAIT } else { GIVEN_AWAY }.to_owned()))
                         .await?;
                     // Another has its place already: it is not read for long.
                     return Ok(End::Theirs);
