@@ -68,7 +68,8 @@ impl<'c> Log<'c> {
     /// Keeps the log from growing after a commit, without waiting for those who read.
     pub(super) fn committed(&mut self) -> Result<(), String> {
         let logged: i64 = self.logged.query_row([], |row| row.get(1)).map_err(|error| error.to_string())?;
-        let pages = match logged > self.last {
+        // A commit that changed nothing has no pages.
+        let pages = match logged >= self.last {
             true => logged - self.last,
             // It was written from its beginning: whoever has read in it does so no more.
             false => {
@@ -176,6 +177,25 @@ mod tests {
         drop(reader);
         assert!(log.idle()?);
         assert_eq!(log.postponed, None);
+        Ok(())
+    }
+
+    #[test]
+    fn a_commit_that_changes_nothing_does_not_make_the_log_longer() -> Result<(), Box<dyn Error>> {
+        let directory = tempfile::tempdir()?;
+        let config = SqliteConfig::default();
+        let (connection, _held) = file::open(&directory.path().join("store.db"), &config)?;
+        let mut log = Log::new(&connection, &config)?;
+        for _ in 0..20 {
+            connection.execute("INSERT INTO messages (at, source, number, body) VALUES (0, 0, 0, 'x')", [])?;
+            log.committed()?;
+        }
+        let commit = log.commit;
+        for _ in 0..20 {
+            connection.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
+            log.committed()?;
+        }
+        assert!(log.commit <= commit, "{} sixteenths of a page, and {commit} before", log.commit);
         Ok(())
     }
 }
