@@ -238,17 +238,19 @@ async fn people_read_it() {
     assert_eq!(fixture.ask::<i64>("SELECT count(*) FROM sources"), 1, "a row a source, not a row a connection");
 }
 
+/// The seconds that a store's clock shows, and the clock.
+fn clock() -> (Arc<AtomicU64>, Clock) {
+    let now = Arc::new(AtomicU64::new(1_000_000));
+    let shown = Arc::clone(&now);
+    (now, Clock::new(move || UNIX_EPOCH + Duration::from_secs(shown.load(Ordering::Relaxed))))
+}
+
 #[tokio::test]
 async fn sessions_are_kept_for_their_time_and_no_more_of_them() {
     let fixture = InFile::new();
-    let now = Arc::new(AtomicU64::new(1_000_000));
-    let time = Arc::clone(&now);
-    let store = fixture.open(SqliteConfig {
-        max_sessions: 3,
-        session_lifetime: Duration::from_secs(1000),
-        clock: Clock::new(move || UNIX_EPOCH + Duration::from_secs(time.load(Ordering::Relaxed))),
-        ..SqliteConfig::default()
-    });
+    let (now, clock) = clock();
+    let session_lifetime = Duration::from_secs(1000);
+    let store = fixture.open(SqliteConfig { max_sessions: 3, session_lifetime, clock, ..SqliteConfig::default() });
     let open = |number: u32| Store::open(&*store, opening(&format!("{number:016}"), 1));
     let mut owners = Vec::new();
     for number in 0..3 {
@@ -273,13 +275,8 @@ async fn sessions_are_kept_for_their_time_and_no_more_of_them() {
 #[tokio::test]
 async fn sessions_without_messages_make_room_for_others_after_an_hour() {
     let fixture = InFile::new();
-    let now = Arc::new(AtomicU64::new(1_000_000));
-    let time = Arc::clone(&now);
-    let store = fixture.open(SqliteConfig {
-        max_sessions: 2,
-        clock: Clock::new(move || UNIX_EPOCH + Duration::from_secs(time.load(Ordering::Relaxed))),
-        ..SqliteConfig::default()
-    });
+    let (now, clock) = clock();
+    let store = fixture.open(SqliteConfig { max_sessions: 2, clock, ..SqliteConfig::default() });
     let open = |number: u32| Store::open(&*store, opening(&format!("{number:016}"), 1));
     let owner = open(0).await.expect("there is room").owner;
     store.append(append(&format!("{:016}", 0), owner, 1, &["one"])).await.expect("append");
@@ -295,13 +292,8 @@ async fn sessions_without_messages_make_room_for_others_after_an_hour() {
 #[tokio::test]
 async fn a_session_that_made_room_begins_anew_and_whoever_had_it_is_not_its_owner() {
     let fixture = InFile::new();
-    let now = Arc::new(AtomicU64::new(1_000_000));
-    let time = Arc::clone(&now);
-    let store = fixture.open(SqliteConfig {
-        max_sessions: 2,
-        clock: Clock::new(move || UNIX_EPOCH + Duration::from_secs(time.load(Ordering::Relaxed))),
-        ..SqliteConfig::default()
-    });
+    let (now, clock) = clock();
+    let store = fixture.open(SqliteConfig { max_sessions: 2, clock, ..SqliteConfig::default() });
     let open = |number: u32| Store::open(&*store, opening(&format!("{number:016}"), 1));
     let append = |number: u32, owner, first| store.append(append(&format!("{number:016}"), owner, first, &["one"]));
     let mut before = open(0).await.expect("there is room").owner;
