@@ -343,3 +343,10 @@ proptest! {
         fuzzing::frames(false, replies.as_bytes(), &pieces);
     }
 }
+
+#[test]
+fn a_message_that_is_cut_is_refused_in_a_packet_and_waited_for_on_a_stream() {
+    for stream in [&b"M 2 6\n12345"[..], b"M 2 6\n", b"M 2 6", b"M 2 64\n1", b"M 2 65\n1"] {
+        fuzzing::frames(true, stream, &[1]);
+    }
+}
