@@ -2,6 +2,7 @@
 //!
 //! Knows how a user and a shell see it; what is done is done by [`crate::service`] and [`crate::net`]. One file a command.
 
+mod archives;
 mod args;
 mod assured;
 mod bench;

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::{Common, Output, examples_and_statuses, value};
+use crate::service::store::StoreAddress;
 use crate::wire::assured::Level;
 
 const EXAMPLES: [(&str, &str); 7] = [
@@ -71,10 +72,10 @@ pub(in crate::app) struct ChoiceArgs {
 
 #[derive(Args, Debug)]
 pub(in crate::app) struct ShowArgs {
-    /// The file that a server was given as its store (one whose name is that of a command as ./prune)
+    /// The store that a server was given: its file, or nats://HOST:PORT/STREAM (one whose name is that of a command as ./prune)
     // Where there is none there is a command.
-    #[arg(required = true)]
-    pub(in crate::app) store: Option<PathBuf>,
+    #[arg(required = true, value_parser = value::store())]
+    pub(in crate::app) store: Option<StoreAddress>,
     /// Only the last N; with --follow it is 10, unless --since says otherwise
     #[arg(short = 'n', long, value_name = "N")]
     pub(in crate::app) last: Option<usize>,
@@ -96,8 +97,9 @@ pub(in crate::app) struct ShowArgs {
 /// How far each session is stays: what is sent again is not stored again. The room is given back to the disk.
 #[derive(Args, Debug)]
 pub(in crate::app) struct PruneArgs {
-    /// The file that a server was given as its store
-    pub(in crate::app) store: PathBuf,
+    /// The store that a server was given: its file, or nats://HOST:PORT/STREAM
+    #[arg(value_parser = value::store())]
+    pub(in crate::app) store: StoreAddress,
     #[arg(long, value_name = "AGE|TIME", help = format!("Delete what was stored before then: {TIMES}"))]
     pub(in crate::app) before: Age,
 }
@@ -113,8 +115,9 @@ pub(in crate::app) struct PruneArgs {
     after_long_help = examples_and_statuses(&REPLAY_EXAMPLES)
 )]
 pub(in crate::app) struct ReplayArgs {
-    /// The file that a server was given as its store
-    pub(in crate::app) store: PathBuf,
+    /// The store that a server was given: its file, or nats://HOST:PORT/STREAM
+    #[arg(value_parser = value::store())]
+    pub(in crate::app) store: StoreAddress,
     /// Where to connect: HOST PORT, or an address as a client takes it. Of several, the first that answers, and the others when it fails
     #[arg(required = true, value_name = "HOST PORT | ADDRESS")]
     pub(in crate::app) addresses: Vec<OsString>,

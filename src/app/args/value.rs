@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 
 use crate::net::Error;
 use crate::net::options::{parse_size, parse_time};
@@ -10,6 +10,7 @@ use crate::service::StandardService;
 use crate::service::access::Rule;
 use crate::service::bench::SIZES;
 use crate::service::limits::Rate;
+use crate::service::store::StoreAddress;
 use crate::wire::assured::Level;
 use crate::wire::{Framing, is_harmless};
 
@@ -20,6 +21,11 @@ const LONGEST_NAME: usize = 64;
 pub(super) fn service() -> impl TypedValueParser<Value = StandardService> {
     PossibleValuesParser::new(StandardService::ALL.map(|(name, _)| name))
         .try_map(|name| name.parse::<StandardService>())
+}
+
+/// A store: a file, or a stream of NATS.
+pub(super) fn store() -> impl TypedValueParser<Value = StoreAddress> {
+    OsStringValueParser::new().try_map(|text| StoreAddress::of(&text).map_err(|error| described(&error)))
 }
 
 pub(super) fn framing(name: &str) -> Result<Framing, String> {

@@ -4,27 +4,26 @@ mod replay;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
 use crate::net::Error;
-use crate::service::store::sqlite::{self, Archive, OpenError, PruneError, Selection, Stored};
+use crate::service::store::sqlite::{self, PruneError};
+use crate::service::store::{Selection, StoreAddress, Stored};
 
 use super::args::{ChoiceArgs, MessagesArgs, MessagesCommand, PruneArgs, ShowArgs};
 use super::json::Object;
 use super::report::Verbosity;
-use super::{Exit, open_by, report, screen};
+use super::{Exit, archives, report, screen};
 
 use table::Table;
 
 /// How many of the last messages are shown before those that are followed, as tail(1) does it.
 const FOLLOWED: usize = 10;
 
-/// How often it is looked whether something was stored.
-const POLL: Duration = Duration::from_millis(100);
+/// How long it is waited at once for something to be stored.
+const WAIT: Duration = Duration::from_secs(60);
 
 pub(super) fn run(args: MessagesArgs) -> anyhow::Result<Exit> {
     let command = match args.command {
@@ -39,7 +38,7 @@ pub(super) fn run(args: MessagesArgs) -> anyhow::Result<Exit> {
             Err(error) if is_broken_pipe(&error) => Ok(Exit::Done),
             shown => shown,
         },
-        (_, None) => Err(Error::usage("the file of a store is missing").into()),
+        (_, None) => Err(Error::usage("the store is missing").into()),
     }
 }
 
@@ -50,8 +49,8 @@ enum Form {
     Raw,
 }
 
-fn show(path: &Path, args: &ShowArgs) -> anyhow::Result<Exit> {
-    let archive = Archive::open(path).map_err(described)?;
+fn show(store: &StoreAddress, args: &ShowArgs) -> anyhow::Result<Exit> {
+    let archive = archives::open(store)?;
     let selection = selection(&args.choice);
     let mut form = match (args.json, args.raw) {
         (true, _) => Form::Json,
@@ -60,7 +59,6 @@ fn show(path: &Path, args: &ShowArgs) -> anyhow::Result<Exit> {
     };
     let last = args.last.or_else(|| (args.follow && args.choice.since.is_none()).then_some(FOLLOWED));
     let mut after = last.map_or(Ok(0), |last| archive.before_last(last, &selection))?;
-    let mut version = archive.version()?;
     loop {
         let through = archive.last()?;
         loop {
@@ -73,11 +71,7 @@ fn show(path: &Path, args: &ShowArgs) -> anyhow::Result<Exit> {
             return Ok(Exit::Done);
         }
         after = after.max(through);
-        while version == archive.version()? {
-            archive.check()?;
-            thread::sleep(POLL);
-        }
-        version = archive.version()?;
+        archive.wait(WAIT)?;
     }
 }
 
@@ -124,26 +118,14 @@ fn json(message: &Stored) -> Object {
 
 fn pruned(args: &PruneArgs) -> anyhow::Result<Exit> {
     let before = args.before.moment(SystemTime::now());
-    let pruned = sqlite::prune(&args.store, before).map_err(|error| match error {
-        PruneError::Open(error) => described(error),
+    let StoreAddress::File(path) = &args.store else { return Err(archives::not_yet(&args.store)) };
+    let pruned = sqlite::prune(path, before).map_err(|error| match error {
+        PruneError::Open(error) => archives::described(error),
         PruneError::Archive(error) => error.into(),
     })?;
     let messages = if pruned.messages == 1 { "message" } else { "messages" };
     screen::print(&format!("{} {messages} deleted, {} bytes freed\n", pruned.messages, pruned.bytes))?;
     Ok(Exit::Done)
-}
-
-/// A file that is none of ours is a mistake of who has typed it.
-fn described(error: OpenError) -> anyhow::Error {
-    let others = match &error {
-        OpenError::Locked(path) => open_by::others(path),
-        _ => None,
-    };
-    match (error.is_usage(), others) {
-        (true, _) => Error::usage(error.to_string()).into(),
-        (false, Some(others)) => anyhow::anyhow!("{error}; {others} has it open"),
-        (false, None) => error.into(),
-    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -8,11 +8,10 @@ use crate::app::args::{self, ReplayArgs};
 use crate::app::assured::{self, Feed, Shown};
 use crate::app::runtime::{Signals, block_on};
 use crate::app::traffic::Traffic;
-use crate::app::{Exit, report};
+use crate::app::{Exit, archives, report};
 use crate::net::Connector;
 use crate::service::replay::{Replay, ReplayError};
 use crate::service::spool::{Spool, SpoolConfig};
-use crate::service::store::sqlite::Archive;
 use crate::service::{self, Batch, Delivery, Source};
 use crate::wire::Framing;
 
@@ -22,7 +21,7 @@ struct Stored(Replay);
 pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     report::start(args.common.verbosity(), args.output.json);
     let servers = args::client_endpoints(&args.addresses)?;
-    let archive = Archive::open(&args.store).map_err(super::described)?;
+    let archive = archives::open(&args.store)?;
     let selection = super::selection(&args.choice);
     let connector = Connector {
         timeout: args.connect_timeout,

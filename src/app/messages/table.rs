@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::app::screen::escaped;
 use crate::net::terminal_columns;
-use crate::service::store::sqlite::Stored;
+use crate::service::store::Stored;
 
 /// How wide a terminal is that does not say.
 const COLUMNS: usize = 80;

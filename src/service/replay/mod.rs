@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::delivery::Counts;
 use super::spool::{Spool, SpoolError};
-use super::store::sqlite::{Archive, ArchiveError, Selection, Stored};
+use super::store::{Archive, ArchiveError, Selection, Stored};
 use super::{Batch, Source};
 use crate::net;
 use crate::wire::assured::{SessionId, Start, checksum};
@@ -52,7 +52,7 @@ pub struct Replay {
 
 /// Reads the store, on a thread of its own.
 struct Reader {
-    archive: Archive,
+    archive: Box<dyn Archive>,
     selection: Selection,
     /// How far it has read, and how far it is to.
     after: i64,
@@ -68,8 +68,8 @@ impl Replay {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn new(archive: Archive, selection: Selection, last: Option<usize>) -> Result<Self, ReplayError> {
-        let after = begin(&archive, &selection, last)?;
+    pub fn new(archive: Box<dyn Archive>, selection: Selection, last: Option<usize>) -> Result<Self, ReplayError> {
+        let after = begin(&*archive, &selection, last)?;
         Self::read(archive, selection, after, None, Start { first: 1, next: 1, checksum: None })
     }
 
@@ -79,7 +79,7 @@ impl Replay {
     /// # Errors
     /// The store cannot be read, the spool is one of something else, or it cannot be kept how far it is.
     pub async fn with_spool(
-        archive: Archive,
+        archive: Box<dyn Archive>,
         selection: Selection,
         last: Option<usize>,
         spool: &Spool,
@@ -87,14 +87,14 @@ impl Replay {
     ) -> Result<Self, ReplayError> {
         let (session, start) = (spool.session(), spool.start());
         let next = start.next;
-        let chosen = Chosen::new(archive.path(), &selection);
+        let chosen = Chosen::new(archive.name(), &selection);
         let position = match Position::load(directory)? {
             Some(position) => {
                 position.check(&chosen, &session, next)?;
                 position
             }
             None if next > 1 => return Err(position::foreign(directory, "of a client").into()),
-            None => Position::begin(directory, chosen, session, begin(&archive, &selection, last)?)?,
+            None => Position::begin(directory, chosen, session, begin(&*archive, &selection, last)?)?,
         };
         let after = position.taken(next);
         if next > position.first() {
@@ -111,7 +111,7 @@ impl Replay {
     }
 
     fn read(
-        archive: Archive,
+        archive: Box<dyn Archive>,
         selection: Selection,
         after: i64,
         position: Option<Position>,
@@ -167,7 +167,7 @@ impl Drop for Replay {
 }
 
 /// After which message it begins.
-fn begin(archive: &Archive, selection: &Selection, last: Option<usize>) -> Result<i64, ArchiveError> {
+fn begin(archive: &dyn Archive, selection: &Selection, last: Option<usize>) -> Result<i64, ArchiveError> {
     last.map_or(Ok(0), |last| archive.before_last(last, selection))
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::net::Error;
 use crate::service::spool::{SpoolError, replace_durably};
-use crate::service::store::sqlite::Selection;
+use crate::service::store::Selection;
 use crate::wire::assured::SessionId;
 
 /// The name of the file.
@@ -57,10 +57,10 @@ struct Kept {
 }
 
 impl Chosen {
-    pub(super) fn new(store: &Path, selection: &Selection) -> Self {
+    pub(super) fn new(store: String, selection: &Selection) -> Self {
         let milliseconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         Self {
-            store: store.to_string_lossy().into_owned(),
+            store,
             since: selection.since.map(milliseconds),
             from: selection.from.clone(),
             search: selection.search.clone(),
@@ -165,7 +165,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path();
         assert!(Position::load(path).expect("nothing is there").is_none() && !Position::is_in(path));
-        let chosen = || Chosen::new(Path::new("/store.db"), &Selection::default());
+        let chosen = || Chosen::new("/store.db".to_owned(), &Selection::default());
         let sid = "0123456789abcdef";
         let mut position = Position::begin(path, chosen(), session(sid), 40).expect("begun");
         assert_eq!(position.taken(1), 40);
@@ -177,7 +177,7 @@ mod tests {
             assert_eq!(position.check(&chosen(), &session(sid), next).is_ok(), fits, "{next} {sid}");
         }
         let other = Selection { search: Some("x".to_owned()), ..Selection::default() };
-        let error = position.check(&Chosen::new(Path::new("/store.db"), &other), &session(sid), 1).expect_err("others");
+        let error = position.check(&Chosen::new("/store.db".to_owned(), &other), &session(sid), 1).expect_err("others");
         assert!(error.to_string().contains("of a replay of /store.db"), "{error}");
     }
 

@@ -2,8 +2,11 @@
 //!
 //! Apart from what speaks with the client: a store is told what to keep, and answers once that is durable. Every kind of store passes the same tests.
 
+mod address;
+mod archive;
 #[cfg(test)]
 mod contract;
+pub mod jetstream;
 mod keep;
 mod memory;
 pub mod sqlite;
@@ -19,6 +22,8 @@ use thiserror::Error;
 use super::{Batch, BoxFuture, Peer};
 use crate::wire::assured::{Applied, Code, Level, Progress, Run, SessionId};
 
+pub use address::StoreAddress;
+pub use archive::{Archive, ArchiveError, Selection, Stored};
 pub use keep::Keep;
 pub use memory::{Kept, MemoryStore};
 pub use sqlite::{SqliteConfig, SqliteStore};

@@ -1,28 +1,32 @@
-//! `Archive`: a store as those see it who only read, beside the server that writes to it.
+//! `SqliteArchive`: a store in a file as those see it who only read, beside the server that writes to it.
 //!
-//! Apart from the store: nothing here is in a hurry, and nothing of it may be in the server's way. Every question is a short one, so that no log grows because
-//! somebody reads slowly.
+//! Apart from the store: nothing of it may be in the server's way. Every question is a short one, so that no log grows because somebody reads slowly.
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Row, named_params};
-use thiserror::Error;
 
 use super::LOCK_TIMEOUT;
 use super::file::{self, OpenError, has_log};
 use super::held::Held;
 use super::schema::{self, Identity};
+use crate::service::store::archive::{Archive, ArchiveError, Selection, Stored};
 
 /// How many messages are read at once at the most.
 const PAGE: usize = 1000;
 
 /// How many bytes of messages are read at once, but for the last of them.
 const PAGE_BYTES: usize = 1024 * 1024;
+
+/// How often it is looked whether something was stored.
+const POLL: Duration = Duration::from_millis(100);
 
 /// What can be asked of a store. `:after` and what else there is are named.
 const SELECT: &str = "
@@ -35,58 +39,17 @@ SELECT m.id, m.at, CASE WHEN m.port IS NULL THEN s.address ELSE s.address || ':'
         OR substr(sid, 1, length(:from)) = :from)
    AND (:search IS NULL OR instr(CAST(m.body AS BLOB), CAST(:search AS BLOB)) > 0)";
 
-/// Why a store cannot be read, or nothing be deleted in it.
-#[derive(Debug, Error)]
-#[error("{what} the store {}: {why}", .path.display())]
-pub struct ArchiveError {
-    pub(super) what: &'static str,
-    pub(super) path: PathBuf,
-    pub(super) why: String,
-}
-
-/// A message as it was stored.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Stored {
-    /// Its place among all that were stored; later ones have a higher, and none is used again.
-    pub id: i64,
-    /// When it was stored, in milliseconds since 1970.
-    pub at: i64,
-    /// Where it came from: a client's address.
-    pub peer: String,
-    /// What the client calls itself.
-    pub name: Option<String>,
-    /// The client's user, at a Unix socket.
-    pub user: Option<u32>,
-    /// Its session; none for a plain message.
-    pub session: Option<String>,
-    /// Its number in the session, or else in the connection.
-    pub number: u64,
-    /// `SID:NUMBER`, if it was first sent in another session.
-    pub origin: Option<String>,
-    /// The message.
-    pub body: Vec<u8>,
-}
-
-/// Which messages are meant; by default all.
-#[derive(Clone, Debug, Default)]
-pub struct Selection {
-    /// Those that were stored then or later.
-    pub since: Option<SystemTime>,
-    /// Those whose client's address, name or session begins like this.
-    pub from: Option<String>,
-    /// Those in which this occurs.
-    pub search: Option<String>,
-}
-
-/// A store that is read.
+/// A store in a file that is read.
 #[derive(Debug)]
-pub struct Archive {
+pub struct SqliteArchive {
     path: PathBuf,
     held: Held,
     connection: Connection,
+    /// The version of the data that was seen last: it is another once something was stored.
+    seen: Cell<i64>,
 }
 
-impl Archive {
+impl SqliteArchive {
     /// Opens a store to read it; a server may be writing to it. Nothing is made or changed, and where SQLite can do without no permission to write is needed.
     ///
     /// # Errors
@@ -104,68 +67,14 @@ impl Archive {
             opened => opened,
         }?;
         known(&connection, &path)?;
-        Ok(Self { path, held, connection })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The highest [`id`](Stored::id); 0 if there are no messages.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn last(&self) -> Result<i64, ArchiveError> {
-        let last = self.connection.query_row("SELECT ifnull(max(id), 0) FROM messages", [], |row| row.get(0));
-        last.map_err(|error| self.failed(&error))
+        let archive = Self { path, held, connection, seen: Cell::new(0) };
+        archive.seen.set(archive.version().map_err(|error| OpenError::of(&archive.path, &error))?);
+        Ok(archive)
     }
 
     /// A number that is another once messages may have been added since the last question.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn version(&self) -> Result<i64, ArchiveError> {
-        let version = self.connection.query_row("PRAGMA data_version", [], |row| row.get(0));
-        version.map_err(|error| self.failed(&error))
-    }
-
-    /// Asks whether the file is still the one at its path: nobody adds anything to another.
-    ///
-    /// # Errors
-    /// It was deleted or replaced.
-    pub fn check(&self) -> Result<(), ArchiveError> {
-        let gone =
-            |_| ArchiveError { what: "follow", path: self.path.clone(), why: "it was deleted or replaced".to_owned() };
-        self.held.gone().map(gone).map_or(Ok(()), Err)
-    }
-
-    /// After which [`id`](Stored::id) so many of the last that are meant begin.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn before_last(&self, count: usize, selection: &Selection) -> Result<i64, ArchiveError> {
-        let sql = format!("SELECT ifnull(min(id), :through + 1) - 1 FROM ({SELECT} ORDER BY m.id DESC LIMIT :count)");
-        let since = selection.since();
-        let through = self.last()?;
-        let asked = self.connection.query_row(
-            &sql,
-            named_params! {
-                ":after": 0, ":through": through, ":since": since, ":from": selection.from, ":search": selection.search,
-                ":count": i64::try_from(count).unwrap_or(i64::MAX),
-            },
-            |row| row.get(0),
-        );
-        asked.map_err(|error| self.failed(&error))
-    }
-
-    /// The next messages after an [`id`](Stored::id) that are meant, up to another, in the order in which they were stored: as many as there are or as are
-    /// worth reading at once. None if there are none.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn next(&self, after: i64, through: i64, selection: &Selection) -> Result<Vec<Stored>, ArchiveError> {
-        self.page(after, through, selection).map_err(|error| self.failed(&error))
+    fn version(&self) -> rusqlite::Result<i64> {
+        self.connection.query_row("PRAGMA data_version", [], |row| row.get(0))
     }
 
     fn page(&self, after: i64, through: i64, selection: &Selection) -> rusqlite::Result<Vec<Stored>> {
@@ -184,13 +93,56 @@ impl Archive {
     }
 
     fn failed(&self, error: &rusqlite::Error) -> ArchiveError {
-        ArchiveError { what: "read", path: self.path.clone(), why: error.to_string() }
+        ArchiveError::of_file("read", &self.path, error.to_string())
     }
 }
 
-impl Selection {
-    fn since(&self) -> Option<i64> {
-        self.since.map(milliseconds)
+impl Archive for SqliteArchive {
+    fn name(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    fn last(&self) -> Result<i64, ArchiveError> {
+        let last = self.connection.query_row("SELECT ifnull(max(id), 0) FROM messages", [], |row| row.get(0));
+        last.map_err(|error| self.failed(&error))
+    }
+
+    fn before_last(&self, count: usize, selection: &Selection) -> Result<i64, ArchiveError> {
+        let sql = format!("SELECT ifnull(min(id), :through + 1) - 1 FROM ({SELECT} ORDER BY m.id DESC LIMIT :count)");
+        let since = selection.since();
+        let through = self.last()?;
+        let asked = self.connection.query_row(
+            &sql,
+            named_params! {
+                ":after": 0, ":through": through, ":since": since, ":from": selection.from, ":search": selection.search,
+                ":count": i64::try_from(count).unwrap_or(i64::MAX),
+            },
+            |row| row.get(0),
+        );
+        asked.map_err(|error| self.failed(&error))
+    }
+
+    fn next(&self, after: i64, through: i64, selection: &Selection) -> Result<Vec<Stored>, ArchiveError> {
+        self.page(after, through, selection).map_err(|error| self.failed(&error))
+    }
+
+    fn wait(&self, most: Duration) -> Result<(), ArchiveError> {
+        let until = Instant::now() + most;
+        loop {
+            let version = self.version().map_err(|error| self.failed(&error))?;
+            if self.seen.replace(version) != version {
+                return Ok(());
+            }
+            if let Some(why) = self.held.gone() {
+                let gone = |_| ArchiveError::of_file("follow", &self.path, "it was deleted or replaced".to_owned());
+                return Err(gone(why));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(POLL));
+        }
     }
 }
 
@@ -253,9 +205,4 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             ValueRef::Null => Vec::new(),
         },
     })
-}
-
-pub(super) fn milliseconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

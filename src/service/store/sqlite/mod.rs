@@ -29,7 +29,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
-pub use archive::{Archive, ArchiveError, Selection, Stored};
+pub use archive::SqliteArchive;
 pub use file::{OpenError, files, remove_empty};
 pub use prune::{PruneError, Pruned, prune};
 pub use queue::MAX_NOTES;

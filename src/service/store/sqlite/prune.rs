@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
 
-use super::archive::{ArchiveError, connected, known, milliseconds};
+use super::archive::{connected, known};
 use super::file::{self, OpenError};
+use crate::service::store::archive::{ArchiveError, milliseconds};
 
 /// How many messages are deleted at once: the server waits as long.
 const PRUNED_AT_ONCE: usize = 2000;
@@ -34,7 +35,7 @@ pub struct Pruned {
 /// sent again is applied again. A server may be writing to it at the same time: it waits for some milliseconds now and then.
 ///
 /// # Errors
-/// As of [`Archive::open`](super::Archive::open); another process has locked the file, or it cannot be written to.
+/// As of [`SqliteArchive::open`](super::SqliteArchive::open); another process has locked the file, or it cannot be written to.
 pub fn prune(path: impl AsRef<Path>, before: SystemTime) -> Result<Pruned, PruneError> {
     let path = std::path::absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_owned());
     file::is_file(&path)?;
@@ -42,7 +43,7 @@ pub fn prune(path: impl AsRef<Path>, before: SystemTime) -> Result<Pruned, Prune
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = connected(Connection::open_with_flags(&path, flags), &path)?;
     known(&connection, &path)?;
-    let failed = |error: rusqlite::Error| ArchiveError { what: "prune", path: path.clone(), why: error.to_string() };
+    let failed = |error: rusqlite::Error| ArchiveError::of_file("prune", &path, error.to_string());
     let messages = delete(&connection, milliseconds(before)).map_err(failed)?;
     let bytes = free(&connection).map_err(failed)?;
     Ok(Pruned { messages, bytes })
