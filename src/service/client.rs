@@ -81,6 +81,8 @@ pub enum How {
     Handled,
     /// It is on the server's disk, exactly once.
     Stored,
+    /// It is of a file, which is on the server's disk once its last message is acknowledged.
+    Saved,
 }
 
 impl From<Level> for How {
@@ -89,6 +91,7 @@ impl From<Level> for How {
             Level::Shown => Self::Shown,
             Level::Handled => Self::Handled,
             Level::Stored => Self::Stored,
+            Level::Saved => Self::Saved,
         }
     }
 }

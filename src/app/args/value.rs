@@ -57,8 +57,9 @@ pub(super) fn mode(text: &str) -> Result<u32, String> {
 
 /// What an acknowledgement is to stand for, by the names that it has in the protocol.
 pub(super) fn level() -> impl TypedValueParser<Value = Level> {
-    // The most comes first, as in the protocol's own list.
-    PossibleValuesParser::new(Level::ALL.map(|(_, name)| name).into_iter().rev())
+    // The most comes first, as in the protocol's own list. What stands for files is asked for by sending one.
+    let names = Level::ALL.into_iter().filter(|(level, _)| *level <= Level::Stored).map(|(_, name)| name);
+    PossibleValuesParser::new(names.rev())
         .map(|name| Level::ALL.iter().find(|(_, known)| *known == name).map_or(Level::Stored, |(level, _)| *level))
 }
 

@@ -231,6 +231,7 @@ fn done(level: Level) -> &'static str {
         Level::Shown => "shown",
         Level::Handled => "handled",
         Level::Stored => "stored",
+        Level::Saved => "saved",
     }
 }
 

@@ -29,8 +29,8 @@ impl Known {
             let reason = format!("the server has {acknowledged} messages of the session, and {last} were sent");
             return Some(StopReason::Lost(Code::CLIENT_BEHIND, reason));
         }
-        let (wanted, _) = level.zip(granted).filter(|(wanted, granted)| wanted > granted)?;
-        Some(StopReason::Refused(Code::NOT_ACCEPTABLE, wanted.unmet().to_owned()))
+        let objection = granted?.objection(level)?;
+        Some(StopReason::Refused(Code::NOT_ACCEPTABLE, objection.to_owned()))
     }
 }
 

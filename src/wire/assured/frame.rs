@@ -163,15 +163,28 @@ pub enum Level {
     Handled,
     /// `store`: it is on disk, exactly once.
     Stored,
+    /// `save`: the session carries files ([`FileWord`](crate::wire::FileWord)): the last message of a file is acknowledged once the file is on disk as a whole.
+    Saved,
 }
 
 impl Level {
     /// All of them, with their names on the wire.
-    pub const ALL: [(Self, &'static str); 3] = [(Self::Shown, "show"), (Self::Handled, "run"), (Self::Stored, "store")];
+    pub const ALL: [(Self, &'static str); 4] =
+        [(Self::Shown, "show"), (Self::Handled, "run"), (Self::Stored, "store"), (Self::Saved, "save")];
+
+    /// Why a server that grants this is not one for a client that wants at least that.
+    pub(super) fn objection(self, wanted: Option<Self>) -> Option<&'static str> {
+        match wanted {
+            Some(wanted) if wanted > self => Some(wanted.unmet()),
+            wanted if self == Self::Saved && wanted != Some(self) => Some("the server takes files, and no messages"),
+            _ => None,
+        }
+    }
 
     /// Why it is not to be had of a server whose acknowledgements stand for less.
-    pub(super) fn unmet(self) -> &'static str {
+    fn unmet(self) -> &'static str {
         match self {
+            Self::Saved => "the server does not save files",
             Self::Stored => "the server does not keep messages",
             Self::Handled | Self::Shown => "the server only displays messages",
         }

@@ -157,6 +157,10 @@ fn an_acknowledgement_stands_for_what_is_required_at_least() {
         (Some(Level::Handled), Level::Shown, false),
         (Some(Level::Stored), Level::Stored, true),
         (Some(Level::Stored), Level::Handled, false),
+        (Some(Level::Saved), Level::Stored, false),
+        (Some(Level::Saved), Level::Saved, true),
+        (Some(Level::Stored), Level::Saved, false),
+        (None, Level::Saved, false),
     ] {
         let mut both = Both::requiring(required, granted);
         both.sender.handle(sender::Input::Accepted(run(1, &["one"])), both.now);

@@ -240,10 +240,10 @@ impl Receiver {
             (ClientFrame::Open(open), State::New) if open.first == 0 || open.next < open.first => {
                 self.protocol_error("numbers begin with 1, and the next is not below the first");
             }
-            (ClientFrame::Open(Open { level: Some(wanted), .. }), State::New) if wanted > self.config.level => {
-                self.fail(Code::NOT_ACCEPTABLE, Again::Never, wanted.unmet().to_owned());
-            }
             (ClientFrame::Open(open), State::New) => {
+                if let Some(objection) = self.config.level.objection(open.level) {
+                    return self.fail(Code::NOT_ACCEPTABLE, Again::Never, objection.to_owned());
+                }
                 self.asked = (open.first, open.next);
                 self.replies = open.replies;
                 self.opening = Some(open.into_owned());

@@ -113,7 +113,7 @@ impl DatagramReceiver {
             Err(Denied { code, again, reason }) => return self.fail(code, again, reason),
         };
         let (first, next) = self.asked;
-        if !known && first > 1 && self.config.level == Level::Stored {
+        if !known && first > 1 && self.config.level >= Level::Stored {
             let reason = format!("the session is not known here, and begins with message {first}");
             return self.fail(Code::UNKNOWN_SESSION, Again::Never, reason);
         }

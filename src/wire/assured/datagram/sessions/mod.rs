@@ -200,8 +200,8 @@ impl<S: Caller> Sessions<S> {
                 "the server is about to end",
             );
         }
-        if let Some(wanted) = open.level.filter(|wanted| *wanted > self.config.level) {
-            let (session, reason) = (open.session.clone(), wanted.unmet().into());
+        if let Some(objection) = self.config.level.objection(open.level) {
+            let (session, reason) = (open.session.clone(), objection.into());
             let (code, again) = (Code::NOT_ACCEPTABLE, Again::Never);
             return self.answer(asker, &ServerPacket::Error { session, attempt, code, again, reason });
         }
