@@ -77,5 +77,5 @@ machine() { # WHAT: a sentence
     local model
     model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)
     echo "Measured on ${model:-$(uname -m)}, $(nproc) processors, Linux $(uname -r | cut -d- -f1)${date:+, $date}.$1" \
-        "$duration a part, rounds: $rounds, of which the median counts."
+        "${duration:+$duration a part, }rounds: $rounds, of which the median counts."
 }

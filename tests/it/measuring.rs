@@ -257,9 +257,10 @@ fn messages_that_the_server_refuses_are_status_5() {
 }
 
 /// Runs a script of those that measure, and gives the page and what it said.
-fn measure(script: &str, directory: &Path) -> (String, String) {
+fn measure(script: &str, options: &[&str], directory: &Path) -> (String, String) {
     let done = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches").join(script))
-        .args(["--quick", "--rounds", "1", "--duration", "50ms", "--out", "."])
+        .args(["--quick", "--rounds", "1", "--out", "."])
+        .args(options)
         .args(["--wilco", env!("CARGO_BIN_EXE_wilco")])
         .env("CARGO_TARGET_DIR", directory)
         .current_dir(directory)
@@ -273,7 +274,7 @@ fn measure(script: &str, directory: &Path) -> (String, String) {
 #[test]
 fn the_comparison_of_stores_runs() {
     let directory = tempfile::tempdir().expect("make a temporary directory");
-    let (page, said) = measure("durable", directory.path());
+    let (page, said) = measure("durable", &["--duration", "50ms"], directory.path());
     let rows: Vec<&str> =
         page.lines().filter(|line| line.contains("store |") && line.matches("(").count() >= 1).collect();
     assert_eq!(rows.len(), 4, "{page}\n{said}");
@@ -282,9 +283,20 @@ fn the_comparison_of_stores_runs() {
 }
 
 #[test]
+fn the_measuring_of_many_sessions_runs() {
+    let directory = tempfile::tempdir().expect("make a temporary directory");
+    let sender = Path::new(env!("CARGO_BIN_EXE_wilco")).with_file_name("examples").join("many_sessions");
+    let (page, said) = measure("scale", &["--sender", sender.to_str().expect("a path")], directory.path());
+    let (_, page) = page.split_once("written by benches/scale").expect("its tables");
+    assert_eq!(page.matches("| all of 100 |").count(), 1, "{page}\n{said}");
+    assert_eq!(page.matches("| 1000 sessions known |").count(), 1, "{page}\n{said}");
+    assert!(!page.contains("| - |"), "everything was measured: {page}\n{said}");
+}
+
+#[test]
 fn the_comparison_runs() {
     let directory = tempfile::tempdir().expect("make a temporary directory");
-    let (page, said) = measure("compare", directory.path());
+    let (page, said) = measure("compare", &["--duration", "50ms"], directory.path());
     for words in ["| bare ", "wilco server", "ncat", "socat"] {
         assert!(page.contains(words), "{words}: {page}\n{said}");
     }
