@@ -5,7 +5,9 @@
 mod address;
 mod connection;
 mod secrets;
+mod stream;
 
 pub use address::{JetStreamAddress, PORT};
 pub use connection::{AskError, CONNECT_TIMEOUT, Connection, ConnectionConfig, REQUEST_TIMEOUT};
 pub use secrets::Secrets;
+pub use stream::{Stream, StreamConfig, StreamState};
