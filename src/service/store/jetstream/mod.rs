@@ -4,8 +4,13 @@
 
 mod address;
 mod connection;
+#[allow(dead_code)]
+mod draft;
+#[allow(dead_code)]
+mod record;
 mod secrets;
 mod stream;
+mod text;
 
 pub use address::{JetStreamAddress, PORT};
 pub use connection::{AskError, CONNECT_TIMEOUT, Connection, ConnectionConfig, REQUEST_TIMEOUT};
