@@ -118,21 +118,21 @@ fn json(message: &Stored) -> Object {
 
 fn pruned(args: &PruneArgs) -> anyhow::Result<Exit> {
     let before = args.before.moment(SystemTime::now());
-    let (count, what, bytes) = match &args.store {
+    let (count, bytes) = match &args.store {
         StoreAddress::File(path) => {
             let pruned = sqlite::prune(path, before).map_err(|error| match error {
                 PruneError::Open(error) => archives::described(error),
                 PruneError::Archive(error) => error.into(),
             })?;
-            (pruned.messages, "message", pruned.bytes)
+            (pruned.messages, pruned.bytes)
         }
         StoreAddress::JetStream(address) => {
             let pruned = jetstream::prune(address, archives::connection(), before)?;
-            (pruned.records, "record", pruned.bytes)
+            (pruned.messages, pruned.bytes)
         }
     };
-    let plural = if count == 1 { "" } else { "s" };
-    screen::print(&format!("{count} {what}{plural} deleted, {bytes} bytes freed\n"))?;
+    let messages = if count == 1 { "message" } else { "messages" };
+    screen::print(&format!("{count} {messages} deleted, {bytes} bytes freed\n"))?;
     Ok(Exit::Done)
 }
 

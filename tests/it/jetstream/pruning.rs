@@ -25,9 +25,12 @@ async fn the_last_of_each_session_stays() {
     stage.store(OTHER, 1, &[b"lone"]).await;
     let time = stage.listing(&["-n", "1"])[0]["time"].as_str().expect("text").to_owned();
     // What is as old as that is not older.
+    let had = stage.bytes("LOG").await;
     let lines = pruned(&stage, &time);
     expect_success(&lines);
-    assert!(lines.stdout.starts_with("4 records deleted, "), "{}", lines.report());
+    let freed = format!(", {} bytes freed\n", had - stage.bytes("LOG").await);
+    assert!(lines.stdout.ends_with(&freed), "{freed}: {}", lines.report());
+    assert!(lines.stdout.starts_with("40 messages deleted, "), "{}", lines.report());
     let numbers: Vec<_> = (21..=30).map(|number: usize| number.to_string()).collect();
     let mut left: Vec<_> = numbers.iter().map(String::as_str).collect();
     left.push("lone");
@@ -37,15 +40,15 @@ async fn the_last_of_each_session_stays() {
     stage.count(SID, 31, 32, 1).await;
     let all = pruned(&stage, "0s");
     expect_success(&all);
-    assert!(all.stdout.starts_with("2 records deleted, "), "{}", all.report());
+    assert!(all.stdout.starts_with("11 messages deleted, "), "{}", all.report());
     stage.expect_lines(&["--raw"], &["lone", "32"]);
-    assert_eq!(pruned(&stage, "0s").stdout, "0 records deleted, 0 bytes freed\n");
+    assert_eq!(pruned(&stage, "0s").stdout, "0 messages deleted, 0 bytes freed\n");
     // The next number follows that one, as a server would have it.
     let last = stage.context.get_stream("LOG").await.expect("the stream");
     let last = last.get_last_raw_message_by_subject(&format!("LOG.{SID}")).await.expect("the last of the session");
     let headers = [("Nats-Expected-Last-Subject-Sequence", last.sequence.to_string())];
     stage.publish(&format!("LOG.{SID}"), &[(headers[0].0, &headers[0].1)], b"33").await;
-    assert_eq!(pruned(&stage, "1d").stdout, "0 records deleted, 0 bytes freed\n");
+    assert_eq!(pruned(&stage, "1d").stdout, "0 messages deleted, 0 bytes freed\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,9 +62,8 @@ async fn it_may_be_done_while_servers_write() {
         move || {
             let mut records = 0;
             while !done.load(Ordering::Relaxed) {
-                let Pruned { records: more, .. } =
-                    prune(&address, ConnectionConfig::default(), SystemTime::now()).expect("prune");
-                records += more;
+                let more: Pruned = prune(&address, ConnectionConfig::default(), SystemTime::now()).expect("prune");
+                records += more.messages;
             }
             records
         }
@@ -91,17 +93,33 @@ async fn it_may_be_done_while_servers_write() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_may_forbid_it() {
-    let stage = Stage::new().await;
-    let config = stream::Config {
-        name: "KEPT".to_owned(),
-        subjects: vec!["KEPT.>".to_owned()],
-        deny_purge: true,
-        ..stream::Config::default()
-    };
-    stage.context.create_stream(config).await.expect("make a stream");
-    stage.publish("KEPT.plain", &[], b"x").await;
-    let address = stage.nats.address("KEPT");
-    let done =
-        crate::harness::Launch::wilco(["messages", "prune", &address, "--before", "0s"]).no_input().start().wait();
-    expect_error(&done, 3, &[&address, "deny_purge"]);
+    let mut stage = Stage::new().await;
+    for (deny_delete, deny_purge) in [(false, true), (true, false), (true, true)] {
+        stage.stream = format!("KEPT-{deny_delete}-{deny_purge}");
+        let config = stream::Config {
+            name: stage.stream.clone(),
+            subjects: vec![format!("{}.>", stage.stream)],
+            deny_delete,
+            deny_purge,
+            ..stream::Config::default()
+        };
+        stage.context.create_stream(config).await.expect("make a stream");
+        stage.count(SID, 1, 30, 10).await;
+        stage.count("plain", 1, 20, 10).await;
+        stage.store(OTHER, 1, &[b"lone"]).await;
+        stage.later();
+        stage.store(OTHER, 2, &[b"another"]).await;
+        let time = stage.listing(&["-n", "1"])[0]["time"].as_str().expect("text").to_owned();
+        let had = stage.bytes(&stage.stream).await;
+        let done = pruned(&stage, &time);
+        if deny_delete && deny_purge {
+            expect_error(&done, 2, &[&stage.address(), "nothing is deleted", "deny_purge"]);
+            continue;
+        }
+        expect_success(&done);
+        let freed = had - stage.bytes(&stage.stream).await;
+        assert_eq!(done.stdout, format!("41 messages deleted, {freed} bytes freed\n"));
+        let kept: Vec<_> = (21..=30).map(|number| number.to_string()).chain(["another".to_owned()]).collect();
+        stage.expect_lines(&["--raw"], &kept.iter().map(String::as_str).collect::<Vec<_>>());
+    }
 }

@@ -16,6 +16,8 @@ pub(super) const OTHER: &str = "fedcba9876543210fedcba9876543210";
 /// A NATS server with the stream `LOG`.
 pub(super) struct Stage {
     pub(super) nats: Nats,
+    /// The stream that is used.
+    pub(super) stream: String,
     pub(super) context: jetstream::Context,
 }
 
@@ -30,11 +32,16 @@ impl Stage {
             ..stream::Config::default()
         };
         context.create_stream(config).await.expect("make a stream");
-        Stage { nats, context }
+        Stage { nats, stream: "LOG".to_owned(), context }
     }
 
     pub(super) fn address(&self) -> String {
-        self.nats.address("LOG")
+        self.nats.address(&self.stream)
+    }
+
+    /// How many bytes a stream has.
+    pub(super) async fn bytes(&self, stream: &str) -> u64 {
+        self.context.get_stream(stream).await.expect("the stream").cached_info().state.bytes
     }
 
     /// Publishes to the stream, and gives the place there.
@@ -62,7 +69,7 @@ impl Stage {
         if token != "plain" {
             fields.push(("Wilco-Name", "pump 7"));
         }
-        self.publish(&format!("LOG.{token}"), &fields, &payload).await
+        self.publish(&format!("{}.{token}", self.stream), &fields, &payload).await
     }
 
     /// Stores this many messages of a session, which are their numbers, in records of so many.

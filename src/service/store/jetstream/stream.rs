@@ -48,6 +48,10 @@ pub struct StreamConfig {
     pub num_replicas: usize,
     /// Whether nothing is acknowledged.
     pub no_ack: bool,
+    /// Whether no single message can be deleted.
+    pub deny_delete: bool,
+    /// Whether messages cannot be deleted together.
+    pub deny_purge: bool,
     /// Whether nothing can be added.
     pub sealed: bool,
     /// What it is a copy of.
