@@ -21,6 +21,7 @@ async fn five() -> Stage {
     let stage = Stage::new().await;
     stage.store("plain", 1, &[b"hello"]).await;
     stage.store(SID, 1, &[b"two\nlines", b"", b"\xff\x1b[2J"]).await;
+    stage.later();
     stage.store(OTHER, 1, &[b"an error"]).await;
     stage
 }
