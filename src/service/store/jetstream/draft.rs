@@ -16,13 +16,10 @@ use super::text::{self, SEPARATOR};
 use crate::wire::assured::{Code, SessionId};
 
 /// How many bytes of what NATS takes at once are for the header of a record: its fields, and what was refused and is not noted.
-pub(super) const HEADER_ROOM: usize = 16 * 1024;
+pub const HEADER_ROOM: usize = 32 * 1024;
 
 /// How many bytes one more message adds to a header at most: its length with its count twice, and its origin.
 const ENTRY: usize = 64 + 4 * 24;
-
-/// How many bytes the fields of a header take of which every record has the same, with their numbers as long as they can be.
-const FIELDS: usize = 512;
 
 /// A record that is being filled.
 #[derive(Debug)]
@@ -51,16 +48,6 @@ pub(super) struct Heading<'a> {
     pub(super) principal: Option<&'a str>,
     /// What was refused before and is not noted, as [`refusal`] writes it.
     pub(super) refused: &'a str,
-}
-
-impl Heading<'_> {
-    /// How many bytes of a header it takes, those that every record has counted in.
-    pub(super) fn size(&self) -> usize {
-        let name = self.source.name.as_deref().map_or(0, |name| 3 * name.len());
-        let principal = self.principal.map_or(0, |principal| 3 * principal.len());
-        let peer = 3 * self.source.peer.to_string().len();
-        FIELDS + self.by.len() + name + principal + peer + self.refused.len()
-    }
 }
 
 impl Draft {
@@ -236,7 +223,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let table: [(&[Option<&[u8]>], Option<&str>, &[u8]); 8] = [
+        type Written<'a> = (&'a [Option<&'a [u8]>], Option<&'a str>, &'a [u8]);
+        let table: [Written<'_>; 8] = [
             (&[Some(b"one")], None, b"one"),
             (&[Some(b"")], None, b""),
             (&[None], Some("-"), b""),
@@ -317,13 +305,13 @@ mod tests {
             let mut body = vec![b'x'; size + 1];
             while draft.push(Some(&body), None) {
                 // No two neighbours are of one length, which is what takes most room.
-                body.resize(size + usize::from(draft.len() % 2 == 0), b'x');
+                body.resize(size + usize::from(draft.len().is_multiple_of(2)), b'x');
             }
             let count = draft.len();
             let (headers, payload) = draft.of_session(&sid(SID), u64::MAX, heading(&source));
             let header: usize =
                 headers.iter().map(|(name, values)| name.to_string().len() + 4 + values[0].as_str().len()).sum();
-            assert!(header + payload.len() <= room + heading(&source).size() && count <= MAX_MESSAGES);
+            assert!(header + payload.len() <= room + HEADER_ROOM && count <= MAX_MESSAGES);
             assert!(count == MAX_MESSAGES || payload.len() + header + 2 * ENTRY + size > room);
             let record = read(&headers, &payload).expect("a record");
             assert_eq!(record.messages(&payload).count(), count);

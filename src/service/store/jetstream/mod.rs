@@ -19,6 +19,7 @@ mod text;
 pub use address::{JetStreamAddress, PORT};
 pub use archive::JetStreamArchive;
 pub use connection::{AskError, CONNECT_TIMEOUT, Connection, ConnectionConfig, REQUEST_TIMEOUT};
+pub use draft::HEADER_ROOM;
 pub use prune::{Pruned, prune};
 pub use secrets::Secrets;
 pub use stream::{Stream, StreamConfig, StreamState};

@@ -10,7 +10,7 @@ use async_nats::jetstream::message::StreamMessage;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::JetStreamAddress;
 use super::archive::missing;
@@ -91,6 +91,9 @@ struct Last {
     /// What those before it have that are still there.
     before: Pruned,
 }
+
+/// What was found out of the last old message of a subject: whether it goes, too.
+type Found = Result<Result<(Last, bool), AskError>, JoinError>;
 
 #[derive(Debug)]
 struct Pruner {
@@ -177,11 +180,7 @@ impl Pruner {
     }
 
     /// Notes what was found out of a subject's last, and done.
-    fn note(
-        &mut self,
-        done: Option<Result<Result<(Last, bool), AskError>, tokio::task::JoinError>>,
-        delete: &mut Vec<(u64, Pruned)>,
-    ) -> Result<(), AskError> {
+    fn note(&mut self, done: Option<Found>, delete: &mut Vec<(u64, Pruned)>) -> Result<(), AskError> {
         let Some(done) = done else { return Ok(()) };
         let (last, goes) = done.map_err(|error| AskError::Lost(error.to_string()))??;
         match self.way {
