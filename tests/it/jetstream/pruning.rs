@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use async_nats::jetstream::stream;
+use nix::sys::signal::Signal;
 use wilco::service::store::jetstream::{ConnectionConfig, Pruned, prune};
 
 use super::stage::{OTHER, SID, Stage};
-use crate::harness::{Finished, expect_error, expect_success};
+use crate::harness::{Finished, Launch, expect_error, expect_signal, expect_success};
 
 fn pruned(stage: &Stage, before: &str) -> Finished {
     stage.launch(&["prune", "--before", before], &[]).start().wait()
@@ -122,4 +123,36 @@ async fn a_stream_may_forbid_it() {
         let kept: Vec<_> = (21..=30).map(|number| number.to_string()).chain(["another".to_owned()]).collect();
         stage.expect_lines(&["--raw"], &kept.iter().map(String::as_str).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_prune_sessions_go_on_and_nothing_is_doubled() {
+    let stage = Stage::new().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let serve = || Launch::server(["-k", "127.0.0.1:0", "--store", &stage.address()]).start();
+    let send = |port: &str, from: usize, to: usize| {
+        let mut client =
+            Launch::client(["--assured", "--spool", "spool", "127.0.0.1", port]).directory(directory.path()).start();
+        client.send((from..=to).map(|number| format!("{number}\n")).collect::<String>());
+        expect_success(&client.finish());
+    };
+    let server = serve();
+    let port = server.port();
+    send(&port, 1, 300);
+    send(&port, 301, 310);
+    expect_success(&pruned(&stage, "0s"));
+    let left = stage.listing(&[]);
+    assert!(left.len() < 310 && left.last().is_some_and(|last| last["number"] == 310), "{left:?}");
+    // With the server that has stored it, and with one that knows the stream alone.
+    send(&port, 311, 320);
+    server.signal(Signal::SIGTERM);
+    expect_signal(&server.wait(), Signal::SIGTERM);
+    expect_success(&pruned(&stage, "0s"));
+    let server = serve();
+    send(&server.port(), 321, 330);
+    let kept = stage.listing(&[]);
+    let numbers: Vec<_> = kept.iter().map(|message| message["number"].as_u64().expect("a number")).collect();
+    let first = numbers[0];
+    assert_eq!(numbers, (first..=330).collect::<Vec<_>>());
+    assert!(kept.iter().all(|message| message["text"] == message["number"].to_string()), "{kept:?}");
 }
