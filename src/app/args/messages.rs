@@ -14,12 +14,13 @@ use super::{Common, Output, examples_and_statuses, value};
 use crate::service::store::StoreAddress;
 use crate::wire::assured::Level;
 
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("wilco messages store.db", "shows all that was stored"),
     ("wilco messages store.db -n 20 --follow", "the last 20, and what comes from now on"),
     ("wilco messages store.db --since 10m --from 10.0.0.7:", "what this address has sent of late"),
     ("wilco messages store.db --search error --json", "what is about errors, for a program"),
     ("wilco messages store.db --raw > messages.txt", "the messages alone, a line each"),
+    ("wilco messages nats://cheerios/ORDERS --follow", "what servers with this stream of NATS store"),
     ("wilco messages prune store.db --before 90d", "deletes what is older than 90 days"),
     ("wilco messages replay store.db b:51717", "sends all to another server"),
 ];
@@ -37,6 +38,9 @@ const TIMES: &str = "10m, 2h, 7d ago, or a local time such as 2026-11-21, 2026-1
 ///
 /// Each message has a line: its place in the store, when it was stored, who sent it, its session and number there, and the message. What a terminal
 /// would obey is shown as \x1b, and what is too long for it is cut. With neither --follow nor -n all are shown, the oldest first.
+///
+/// A store is a file, or a stream of NATS JetStream: nats://[USER@]HOST[:PORT][,...]/STREAM[?SETTING=VALUE&...], with tls:// where only TLS will do, and the
+/// settings creds, ca, cert and key, files each. Who it is may be said by WILCO_NATS_USER and WILCO_NATS_PASSWORD, WILCO_NATS_TOKEN or WILCO_NATS_CREDS instead.
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -79,7 +83,7 @@ pub(in crate::app) struct ShowArgs {
     /// Only the last N; with --follow it is 10, unless --since says otherwise
     #[arg(short = 'n', long, value_name = "N")]
     pub(in crate::app) last: Option<usize>,
-    /// Go on with what is stored from now on, until interrupted or the file is deleted or replaced
+    /// Go on with what is stored from now on, until interrupted or the store is deleted or replaced
     #[arg(short, long)]
     pub(in crate::app) follow: bool,
     #[command(flatten)]
@@ -94,7 +98,8 @@ pub(in crate::app) struct ShowArgs {
 
 /// Delete messages that were stored before a time, also while a server is running.
 ///
-/// How far each session is stays: what is sent again is not stored again. The room is given back to the disk.
+/// How far each session is stays: what is sent again is not stored again. The room is given back to the disk. Of a stream of NATS what each session has
+/// stored last stays, however old it is: that says how far it is.
 #[derive(Args, Debug)]
 pub(in crate::app) struct PruneArgs {
     /// The store that a server was given: its file, or nats://HOST:PORT/STREAM
@@ -107,7 +112,8 @@ pub(in crate::app) struct PruneArgs {
 /// Send messages that were stored on to another server, assured: each exactly once and in the order of the store.
 ///
 /// Each has with it the session and the number under which it was sent at first, which the other server keeps as its origin. The server of this store may be
-/// running; what it stores meanwhile is not sent. Without --spool another replay sends all of it again.
+/// running; what it stores meanwhile is not sent. Without --spool another replay sends all of it again. Of a stream of NATS what other programs have published
+/// is sent, too.
 #[derive(Args, Debug)]
 #[command(
     // The letter is that of --last here, as where messages are shown.

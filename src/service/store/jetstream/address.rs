@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::text;
 use crate::net::Error;
 use crate::net::options::parse_size;
 use crate::wire::is_harmless;
@@ -21,7 +22,8 @@ const SETTINGS: &str = "creds, ca, cert, key, replicas, max-bytes";
 
 /// Where a stream is and how its servers are spoken to.
 ///
-/// `nats://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/STREAM[?SETTING=VALUE&...]`; with `tls://` the servers have to speak TLS.
+/// `nats://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/STREAM[?SETTING=VALUE&...]`; with `tls://` the servers have to speak TLS. In users, passwords and values
+/// `%40` stands for `@`, and so on.
 #[derive(Clone, Eq, PartialEq)]
 pub struct JetStreamAddress {
     /// `HOST:PORT` of each server that is named; the others of a cluster are learned from it.
@@ -34,7 +36,7 @@ pub struct JetStreamAddress {
     pub user: Option<(String, Option<String>)>,
     /// A file with the credentials of a user (`.creds`).
     pub creds: Option<PathBuf>,
-    /// A file with the certificates of those that are trusted, beside those that the system trusts.
+    /// A file with the certificates of those that are trusted, instead of those that the system trusts.
     pub ca: Option<PathBuf>,
     /// Files with the certificate of this client and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
@@ -47,9 +49,9 @@ pub struct JetStreamAddress {
 impl FromStr for JetStreamAddress {
     type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = |what: &str| Error::usage(format!("the store {}: {what}", without_secrets(text))).hinting(FORM);
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
+    fn from_str(whole: &str) -> Result<Self, Error> {
+        let wrong = |what: &str| Error::usage(format!("the store {}: {what}", without_secrets(whole))).hinting(FORM);
+        let (scheme, rest) = whole.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
         let tls = match scheme {
             "nats" => false,
             "tls" => true,
@@ -69,10 +71,12 @@ impl FromStr for JetStreamAddress {
             Some((user, hosts)) => (Some(user), hosts),
             None => (None, authority),
         };
-        let user = user.map(|user| match user.split_once(':') {
-            Some((user, password)) => (user.to_owned(), Some(password.to_owned())),
-            None => (user.to_owned(), None),
-        });
+        let plain = |text: &str| text::decoded(text).ok_or_else(|| wrong("two hexadecimal digits follow a %"));
+        let user = match user.map(|user| user.split_once(':').ok_or(user)) {
+            Some(Ok((user, password))) => Some((plain(user)?, Some(plain(password)?))),
+            Some(Err(token)) => Some((plain(token)?, None)),
+            None => None,
+        };
         let servers = hosts.split(',').map(server).collect::<Option<Vec<_>>>();
         let servers = servers.ok_or_else(|| wrong("a server is named by HOST:PORT"))?;
         let mut address = Self {
@@ -89,7 +93,7 @@ impl FromStr for JetStreamAddress {
         let (mut certificate, mut key) = (None, None);
         for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
             let (name, value) = setting.split_once('=').ok_or_else(|| wrong("a setting is NAME=VALUE"))?;
-            let path = Some(PathBuf::from(value));
+            let path = Some(PathBuf::from(plain(value)?));
             match name {
                 "creds" => address.creds = path,
                 "ca" => address.ca = path,
@@ -173,6 +177,9 @@ mod tests {
         assert_eq!((all.creds, all.ca), (Some("/c".into()), Some("ca.pem".into())));
         assert_eq!(all.identity, Some(("c.pem".into(), "k.pem".into())));
         assert_eq!((all.replicas, all.max_bytes, all.tls), (Some(3), Some(2048), true));
+        let coded = address("nats://a%3Ann:p%2f%3f%40%25@h/X?creds=/a%20b").expect("an address");
+        assert_eq!(coded.user, Some(("a:nn".to_owned(), Some("p/?@%".to_owned()))));
+        assert_eq!(coded.creds, Some("/a b".into()));
     }
 
     #[test]
@@ -195,6 +202,8 @@ mod tests {
             ("nats://cheerios/X?replicas=0", "1 to 5 replicas"),
             ("nats://cheerios/X?max-bytes=lots", "max-bytes is a size"),
             ("nats://cheerios/X?cert=c.pem", "cert and key go together"),
+            ("nats://ann:%4@cheerios/X", "two hexadecimal digits follow a %"),
+            ("nats://ann:%+1@cheerios/X", "two hexadecimal digits follow a %"),
             ("nats://cheerios/X?colour=red", "there is no setting \"colour\""),
         ] {
             let error = address(text).expect_err(text);
