@@ -19,6 +19,7 @@ mod check;
 mod compile;
 mod host;
 mod launch;
+mod nats;
 mod output;
 mod program;
 mod skip;
@@ -27,6 +28,7 @@ pub(crate) use check::{Finished, expect_error, expect_one_clear_line, expect_sig
 pub(crate) use compile::{compile_bare, compile_example, compile_fixture};
 pub(crate) use host::{Families, Host, Hosts};
 pub(crate) use launch::{Launch, Terminal};
+pub(crate) use nats::{Nats, NatsConfig};
 pub(crate) use output::DEADLINE;
 pub(crate) use program::Program;
 pub(crate) use skip::{is_root, skip};

@@ -108,11 +108,16 @@ impl Program {
 
     /// Waits until it listens, or has ended: false then.
     pub(crate) fn listens(&self) -> bool {
-        let found = self.output.wait(|state| match state.text(Stream::Stderr).contains("listening on ") {
+        self.says("listening on ")
+    }
+
+    /// Waits until `text` has appeared on its standard error, or it has ended: false then.
+    pub(crate) fn says(&self, text: &str) -> bool {
+        let found = self.output.wait(|state| match state.text(Stream::Stderr).contains(text) {
             true => Some(true),
             false => state.is_over().then_some(false),
         });
-        found.unwrap_or_else(|| self.fail("neither listens nor ends"))
+        found.unwrap_or_else(|| self.fail(&format!("neither says {text:?} nor ends")))
     }
 
     /// What its terminal shows, or what is on its standard output so far.
