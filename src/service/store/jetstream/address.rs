@@ -21,7 +21,8 @@ const SETTINGS: &str = "creds, ca, cert, key, replicas, max-bytes";
 
 /// Where a stream is and how its servers are spoken to.
 ///
-/// `nats://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/STREAM[?SETTING=VALUE&...]`; with `tls://` the servers have to speak TLS.
+/// `nats://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/STREAM[?SETTING=VALUE&...]`; with `tls://` the servers have to speak TLS. In users, passwords and values
+/// `%40` stands for `@`, and so on.
 #[derive(Clone, Eq, PartialEq)]
 pub struct JetStreamAddress {
     /// `HOST:PORT` of each server that is named; the others of a cluster are learned from it.
@@ -34,7 +35,7 @@ pub struct JetStreamAddress {
     pub user: Option<(String, Option<String>)>,
     /// A file with the credentials of a user (`.creds`).
     pub creds: Option<PathBuf>,
-    /// A file with the certificates of those that are trusted, beside those that the system trusts.
+    /// A file with the certificates of those that are trusted, instead of those that the system trusts.
     pub ca: Option<PathBuf>,
     /// Files with the certificate of this client and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
@@ -69,10 +70,12 @@ impl FromStr for JetStreamAddress {
             Some((user, hosts)) => (Some(user), hosts),
             None => (None, authority),
         };
-        let user = user.map(|user| match user.split_once(':') {
-            Some((user, password)) => (user.to_owned(), Some(password.to_owned())),
-            None => (user.to_owned(), None),
-        });
+        let plain = |text: &str| decoded(text).ok_or_else(|| wrong("two hexadecimal digits follow a %"));
+        let user = match user.map(|user| user.split_once(':').ok_or(user)) {
+            Some(Ok((user, password))) => Some((plain(user)?, Some(plain(password)?))),
+            Some(Err(token)) => Some((plain(token)?, None)),
+            None => None,
+        };
         let servers = hosts.split(',').map(server).collect::<Option<Vec<_>>>();
         let servers = servers.ok_or_else(|| wrong("a server is named by HOST:PORT"))?;
         let mut address = Self {
@@ -89,7 +92,7 @@ impl FromStr for JetStreamAddress {
         let (mut certificate, mut key) = (None, None);
         for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
             let (name, value) = setting.split_once('=').ok_or_else(|| wrong("a setting is NAME=VALUE"))?;
-            let path = Some(PathBuf::from(value));
+            let path = Some(PathBuf::from(plain(value)?));
             match name {
                 "creds" => address.creds = path,
                 "ca" => address.ca = path,
@@ -124,6 +127,25 @@ fn server(text: &str) -> Option<String> {
         None if text.is_empty() || (text.contains(':') && !text.ends_with(']')) => None,
         None => Some(format!("{text}:{PORT}")),
     }
+}
+
+/// Text in which `%` and two digits stand for a byte.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        bytes.push(match first {
+            b'%' => {
+                let (digits, behind) = rest.split_at_checked(2)?;
+                rest = behind;
+                let digit = |digit: u8| char::from(digit).to_digit(16);
+                u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()?
+            }
+            byte => *byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// The address as it may be shown.
@@ -173,6 +195,9 @@ mod tests {
         assert_eq!((all.creds, all.ca), (Some("/c".into()), Some("ca.pem".into())));
         assert_eq!(all.identity, Some(("c.pem".into(), "k.pem".into())));
         assert_eq!((all.replicas, all.max_bytes, all.tls), (Some(3), Some(2048), true));
+        let coded = address("nats://a%3Ann:p%2f%3f%40%25@h/X?creds=/a%20b").expect("an address");
+        assert_eq!(coded.user, Some(("a:nn".to_owned(), Some("p/?@%".to_owned()))));
+        assert_eq!(coded.creds, Some("/a b".into()));
     }
 
     #[test]
@@ -195,6 +220,8 @@ mod tests {
             ("nats://cheerios/X?replicas=0", "1 to 5 replicas"),
             ("nats://cheerios/X?max-bytes=lots", "max-bytes is a size"),
             ("nats://cheerios/X?cert=c.pem", "cert and key go together"),
+            ("nats://ann:%4@cheerios/X", "two hexadecimal digits follow a %"),
+            ("nats://ann:%+1@cheerios/X", "two hexadecimal digits follow a %"),
             ("nats://cheerios/X?colour=red", "there is no setting \"colour\""),
         ] {
             let error = address(text).expect_err(text);
