@@ -16,7 +16,7 @@ use super::text::{self, SEPARATOR};
 use crate::wire::assured::{Code, SessionId};
 
 /// How many bytes of what NATS takes at once are for the header of a record: its fields, and what was refused and is not noted.
-pub(super) const HEADER_ROOM: usize = 16 * 1024;
+pub const HEADER_ROOM: usize = 32 * 1024;
 
 /// How many bytes one more message adds to a header at most: its length with its count twice, and its origin.
 const ENTRY: usize = 64 + 4 * 24;
