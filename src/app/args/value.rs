@@ -1,8 +1,12 @@
 //! How the values of arguments are read: sizes, times, framings, rates, access rules, services.
 
+use std::env::VarError;
+use std::ffi::OsStr;
 use std::time::Duration;
 
-use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, Command};
 
 use crate::net::Error;
 use crate::net::options::{parse_size, parse_time};
@@ -11,6 +15,7 @@ use crate::service::access::Rule;
 use crate::service::bench::SIZES;
 use crate::service::limits::Rate;
 use crate::service::store::StoreAddress;
+use crate::service::store::jetstream::Secrets;
 use crate::wire::assured::Level;
 use crate::wire::{Framing, is_harmless};
 
@@ -23,9 +28,41 @@ pub(super) fn service() -> impl TypedValueParser<Value = StandardService> {
         .try_map(|name| name.parse::<StandardService>())
 }
 
-/// A store: a file, or a stream of NATS.
+/// A store: a file, or a stream of NATS, of which the environment may say who opens it.
 pub(super) fn store() -> impl TypedValueParser<Value = StoreAddress> {
-    OsStringValueParser::new().try_map(|text| StoreAddress::of(&text).map_err(|error| described(&error)))
+    StoreParser
+}
+
+/// Reads a [`StoreAddress`], and keeps what is wrong with it free of its secrets.
+#[derive(Clone)]
+struct StoreParser;
+
+impl TypedValueParser for StoreParser {
+    type Value = StoreAddress;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<StoreAddress, clap::Error> {
+        let read = StoreAddress::of(value).and_then(|mut store| {
+            if let StoreAddress::JetStream(address) = &mut store {
+                environment()?.complete(address)?;
+            }
+            Ok(store)
+        });
+        read.map_err(|error| {
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{}\n", described(&error))).with_cmd(command)
+        })
+    }
+}
+
+/// Who somebody is to NATS, as far as the environment says so.
+fn environment() -> Result<Secrets, Error> {
+    let variable = |name: &str| match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Error::usage(format!("what {name} is set to is no text"))),
+    };
+    let creds = std::env::var_os("WILCO_NATS_CREDS").filter(|value| !value.is_empty()).map(Into::into);
+    let (user, password) = (variable("WILCO_NATS_USER")?, variable("WILCO_NATS_PASSWORD")?);
+    Ok(Secrets { user, password, token: variable("WILCO_NATS_TOKEN")?, creds })
 }
 
 pub(super) fn framing(name: &str) -> Result<Framing, String> {

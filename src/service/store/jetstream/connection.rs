@@ -46,6 +46,21 @@ impl Default for ConnectionConfig {
     }
 }
 
+/// What every answer of JetStream's may be.
+#[derive(Deserialize)]
+struct Outcome {
+    error: Option<Refusal>,
+}
+
+/// Why not.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
+    code: u64,
+    err_code: u64,
+    description: String,
+}
+
 /// A connection; clones are the same one.
 #[derive(Clone)]
 pub struct Connection {
@@ -120,14 +135,10 @@ impl Connection {
             _ => AskError::Lost(cause(&error)),
         })?;
         let odd = |error: serde_json::Error| AskError::Odd(error.to_string());
-        let answer: Value = serde_json::from_slice(&answer.payload).map_err(odd)?;
-        match answer.get("error") {
-            Some(error) => {
-                let number = |name: &str| error.get(name).and_then(Value::as_u64).unwrap_or(0);
-                let text = error.get("description").and_then(Value::as_str).unwrap_or("an error");
-                Err(AskError::Refused { code: number("err_code"), status: number("code"), text: text.to_owned() })
-            }
-            None => serde_json::from_value(answer).map_err(odd),
+        let outcome: Outcome = serde_json::from_slice(&answer.payload).map_err(odd)?;
+        match outcome.error {
+            Some(error) => Err(AskError::Refused { code: error.err_code, status: error.code, text: error.description }),
+            None => serde_json::from_slice(&answer.payload).map_err(odd),
         }
     }
 
@@ -195,6 +206,8 @@ impl AskError {
     pub const NO_CONSUMER: u64 = 10014;
     /// What it calls a message that is not there.
     pub const NO_MESSAGE: u64 = 10037;
+    /// What it says to who makes a stream that is there, and is another.
+    pub const NAME_TAKEN: u64 = 10058;
     /// What it says where it is not enabled: not at all, or not for the account.
     const NOT_ENABLED: [u64; 2] = [10076, 10039];
 
