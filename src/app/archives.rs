@@ -3,6 +3,7 @@
 //! Apart from the commands that read one: showing, sending on, working.
 
 use crate::net::Error;
+use crate::service::store::jetstream::{ConnectionConfig, JetStreamArchive};
 use crate::service::store::sqlite::{OpenError, SqliteArchive};
 use crate::service::store::{Archive, StoreAddress};
 
@@ -15,12 +16,13 @@ use super::open_by;
 pub(super) fn open(address: &StoreAddress) -> anyhow::Result<Box<dyn Archive>> {
     match address {
         StoreAddress::File(path) => Ok(Box::new(SqliteArchive::open(path).map_err(described)?)),
-        StoreAddress::JetStream(_) => Err(not_yet(address)),
+        StoreAddress::JetStream(stream) => Ok(Box::new(JetStreamArchive::open(stream, connection())?)),
     }
 }
 
-pub(super) fn not_yet(address: &StoreAddress) -> anyhow::Error {
-    Error::usage(format!("the store {address}: this is for stores in files")).into()
+/// How it is connected to NATS.
+pub(super) fn connection() -> ConnectionConfig {
+    ConnectionConfig { name: "messages".to_owned(), ..ConnectionConfig::default() }
 }
 
 /// A file that is none of ours is a mistake of who has typed it.

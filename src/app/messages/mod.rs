@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::net::Error;
 use crate::service::store::sqlite::{self, PruneError};
-use crate::service::store::{Selection, StoreAddress, Stored};
+use crate::service::store::{Selection, StoreAddress, Stored, jetstream};
 
 use super::args::{ChoiceArgs, MessagesArgs, MessagesCommand, PruneArgs, ShowArgs};
 use super::json::Object;
@@ -118,13 +118,21 @@ fn json(message: &Stored) -> Object {
 
 fn pruned(args: &PruneArgs) -> anyhow::Result<Exit> {
     let before = args.before.moment(SystemTime::now());
-    let StoreAddress::File(path) = &args.store else { return Err(archives::not_yet(&args.store)) };
-    let pruned = sqlite::prune(path, before).map_err(|error| match error {
-        PruneError::Open(error) => archives::described(error),
-        PruneError::Archive(error) => error.into(),
-    })?;
-    let messages = if pruned.messages == 1 { "message" } else { "messages" };
-    screen::print(&format!("{} {messages} deleted, {} bytes freed\n", pruned.messages, pruned.bytes))?;
+    let (count, what, bytes) = match &args.store {
+        StoreAddress::File(path) => {
+            let pruned = sqlite::prune(path, before).map_err(|error| match error {
+                PruneError::Open(error) => archives::described(error),
+                PruneError::Archive(error) => error.into(),
+            })?;
+            (pruned.messages, "message", pruned.bytes)
+        }
+        StoreAddress::JetStream(address) => {
+            let pruned = jetstream::prune(address, archives::connection(), before)?;
+            (pruned.records, "record", pruned.bytes)
+        }
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    screen::print(&format!("{count} {what}{plural} deleted, {bytes} bytes freed\n"))?;
     Ok(Exit::Done)
 }
 

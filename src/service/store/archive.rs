@@ -52,6 +52,10 @@ impl ArchiveError {
     pub(super) fn of_file(what: &'static str, path: &Path, why: String) -> Self {
         Self { what, store: path.display().to_string(), why }
     }
+
+    pub(super) fn of(what: &'static str, store: &impl fmt::Display, why: String) -> Self {
+        Self { what, store: store.to_string(), why }
+    }
 }
 
 /// A message as it was stored.

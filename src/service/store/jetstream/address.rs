@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::text;
 use crate::net::Error;
 use crate::net::options::parse_size;
 use crate::wire::is_harmless;
@@ -48,9 +49,9 @@ pub struct JetStreamAddress {
 impl FromStr for JetStreamAddress {
     type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = |what: &str| Error::usage(format!("the store {}: {what}", without_secrets(text))).hinting(FORM);
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
+    fn from_str(whole: &str) -> Result<Self, Error> {
+        let wrong = |what: &str| Error::usage(format!("the store {}: {what}", without_secrets(whole))).hinting(FORM);
+        let (scheme, rest) = whole.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
         let tls = match scheme {
             "nats" => false,
             "tls" => true,
@@ -70,7 +71,7 @@ impl FromStr for JetStreamAddress {
             Some((user, hosts)) => (Some(user), hosts),
             None => (None, authority),
         };
-        let plain = |text: &str| decoded(text).ok_or_else(|| wrong("two hexadecimal digits follow a %"));
+        let plain = |text: &str| text::decoded(text).ok_or_else(|| wrong("two hexadecimal digits follow a %"));
         let user = match user.map(|user| user.split_once(':').ok_or(user)) {
             Some(Ok((user, password))) => Some((plain(user)?, Some(plain(password)?))),
             Some(Err(token)) => Some((plain(token)?, None)),
@@ -127,25 +128,6 @@ fn server(text: &str) -> Option<String> {
         None if text.is_empty() || (text.contains(':') && !text.ends_with(']')) => None,
         None => Some(format!("{text}:{PORT}")),
     }
-}
-
-/// Text in which `%` and two digits stand for a byte.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        bytes.push(match first {
-            b'%' => {
-                let (digits, behind) = rest.split_at_checked(2)?;
-                rest = behind;
-                let digit = |digit: u8| char::from(digit).to_digit(16);
-                u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()?
-            }
-            byte => *byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// The address as it may be shown.

@@ -206,6 +206,8 @@ impl AskError {
     pub const NO_CONSUMER: u64 = 10014;
     /// What it calls a message that is not there.
     pub const NO_MESSAGE: u64 = 10037;
+    /// What it says to who deletes where that is forbidden.
+    pub const PURGE_DENIED: u64 = 10110;
     /// What it says to who makes a stream that is there, and is another.
     pub const NAME_TAKEN: u64 = 10058;
     /// What it says where it is not enabled: not at all, or not for the account.
