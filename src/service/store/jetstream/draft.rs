@@ -21,9 +21,6 @@ pub const HEADER_ROOM: usize = 32 * 1024;
 /// How many bytes one more message adds to a header at most: its length with its count twice, and its origin.
 const ENTRY: usize = 64 + 4 * 24;
 
-/// How many bytes the fields of a header take of which every record has the same, with their numbers as long as they can be.
-const FIELDS: usize = 512;
-
 /// A record that is being filled.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -51,16 +48,6 @@ pub(super) struct Heading<'a> {
     pub(super) principal: Option<&'a str>,
     /// What was refused before and is not noted, as [`refusal`] writes it.
     pub(super) refused: &'a str,
-}
-
-impl Heading<'_> {
-    /// How many bytes of a header it takes, those that every record has counted in.
-    pub(super) fn size(&self) -> usize {
-        let name = self.source.name.as_deref().map_or(0, |name| 3 * name.len());
-        let principal = self.principal.map_or(0, |principal| 3 * principal.len());
-        let peer = 3 * self.source.peer.to_string().len();
-        FIELDS + self.by.len() + name + principal + peer + self.refused.len()
-    }
 }
 
 impl Draft {
@@ -323,7 +310,7 @@ mod tests {
             let (headers, payload) = draft.of_session(&sid(SID), u64::MAX, heading(&source));
             let header: usize =
                 headers.iter().map(|(name, values)| name.to_string().len() + 4 + values[0].as_str().len()).sum();
-            assert!(header + payload.len() <= room + heading(&source).size() && count <= MAX_MESSAGES);
+            assert!(header + payload.len() <= room + HEADER_ROOM && count <= MAX_MESSAGES);
             assert!(count == MAX_MESSAGES || payload.len() + header + 2 * ENTRY + size > room);
             let record = read(&headers, &payload).expect("a record");
             assert_eq!(record.messages(&payload).count(), count);

@@ -7,18 +7,18 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::super::{Append, Opened, Opening, Owner, Plain, Store, StoreError};
 use super::JetStreamAddress;
-use super::connection::{AskError, Connection, ConnectionConfig};
+use super::connection::{Connection, ConnectionConfig};
 use super::draft::HEADER_ROOM;
 use super::lane::Worker;
 use super::link::Link;
 use super::plain::{self, Queue};
 use super::session::{self, Place, Request, Shared};
+use super::stream::Stream;
 use crate::net::Error;
 use crate::service::BoxFuture;
 use crate::wire::assured::{Applied, SessionId};
@@ -53,8 +53,9 @@ impl JetStreamStore {
     pub async fn open(address: &JetStreamAddress, config: &ConnectionConfig) -> Result<Self, Error> {
         let connection = Connection::open(address, config).await?;
         connection.takes(LEAST_PAYLOAD)?;
-        prepare(&connection, address).await?;
-        let room = connection.client().max_payload() - HEADER_ROOM;
+        let at_once = connection.client().max_payload();
+        Stream::prepare(&connection, address, at_once).await?;
+        let room = at_once - HEADER_ROOM;
         let link = Link::new(connection, &address.stream).await;
         let link = link.map_err(|error| error.described("open the store", address))?;
         Ok(Self {
@@ -98,23 +99,6 @@ fn forget(sessions: &mut HashMap<SessionId, Arc<Place>>) {
     let (_, middle, _) = turns.select_nth_unstable(middle);
     let middle = *middle;
     sessions.retain(|_, place| place.used.load(Ordering::Relaxed) > middle || !place.lane.is_idle());
-}
-
-/// Makes the stream unless it is there.
-async fn prepare(connection: &Connection, address: &JetStreamAddress) -> Result<(), Error> {
-    let stream = &address.stream;
-    let failed = |error: AskError| error.described("open the store", address);
-    match connection.ask::<Value>(&format!("STREAM.INFO.{stream}"), &Value::Null).await {
-        Ok(_) => return Ok(()),
-        Err(error) if error.is(AskError::NO_STREAM) => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let config = json!({
-        "name": stream, "subjects": [format!("{stream}.*")], "retention": "limits", "discard": "new", "storage": "file",
-        "num_replicas": address.replicas.unwrap_or(1), "max_bytes": address.max_bytes.unwrap_or(-1), "max_age": 0,
-        "max_msgs": -1, "max_consumers": -1, "max_msg_size": -1, "duplicate_window": 120_000_000_000_u64,
-    });
-    connection.ask::<Value>(&format!("STREAM.CREATE.{stream}"), &config).await.map(drop).map_err(failed)
 }
 
 /// A name that no other server has.
