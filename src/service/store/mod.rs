@@ -24,6 +24,7 @@ use crate::wire::assured::{Applied, Code, Level, Progress, Run, SessionId};
 
 pub use address::StoreAddress;
 pub use archive::{Archive, ArchiveError, Selection, Stored};
+pub use jetstream::JetStreamStore;
 pub use keep::Keep;
 pub use memory::{Kept, MemoryStore};
 pub use sqlite::{SqliteConfig, SqliteStore};

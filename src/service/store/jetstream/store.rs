@@ -46,13 +46,13 @@ pub struct JetStreamStore {
 }
 
 impl JetStreamStore {
-    /// Opens the store that an address names; the stream is made if it is not there.
+    /// Opens the store that an address names; the stream is made if it is not there. Messages of so many bytes must be taken.
     ///
     /// # Errors
     /// NATS cannot be reached, refuses, has no JetStream, or takes too little at once; the stream is not as a store needs it.
-    pub async fn open(address: &JetStreamAddress, config: &ConnectionConfig) -> Result<Self, Error> {
+    pub async fn open(address: &JetStreamAddress, config: &ConnectionConfig, longest: usize) -> Result<Self, Error> {
         let connection = Connection::open(address, config).await?;
-        connection.takes(LEAST_PAYLOAD)?;
+        connection.takes(LEAST_PAYLOAD.max(longest.saturating_add(HEADER_ROOM)))?;
         let at_once = connection.client().max_payload();
         Stream::prepare(&connection, address, at_once).await?;
         let room = at_once - HEADER_ROOM;

@@ -68,7 +68,7 @@ impl Nats {
     }
 
     fn open(&mut self) -> Arc<JetStreamStore> {
-        let opened = self.run(JetStreamStore::open(&self.address, &ConnectionConfig::default()));
+        let opened = self.run(JetStreamStore::open(&self.address, &ConnectionConfig::default(), 0));
         let store = Arc::new(opened.expect("open"));
         self.stores.push(Arc::clone(&store));
         store
