@@ -19,6 +19,7 @@ mod framing;
 mod hosts;
 mod inetd;
 mod interop;
+mod jetstream;
 mod layers;
 mod library;
 mod lookups;
