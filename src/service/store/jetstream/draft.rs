@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let table: [(&[Option<&[u8]>], Option<&str>, &[u8]); 8] = [
+        type Written<'a> = (&'a [Option<&'a [u8]>], Option<&'a str>, &'a [u8]);
+        let table: [Written<'_>; 8] = [
             (&[Some(b"one")], None, b"one"),
             (&[Some(b"")], None, b""),
             (&[None], Some("-"), b""),
@@ -304,7 +305,7 @@ mod tests {
             let mut body = vec![b'x'; size + 1];
             while draft.push(Some(&body), None) {
                 // No two neighbours are of one length, which is what takes most room.
-                body.resize(size + usize::from(draft.len() % 2 == 0), b'x');
+                body.resize(size + usize::from(draft.len().is_multiple_of(2)), b'x');
             }
             let count = draft.len();
             let (headers, payload) = draft.of_session(&sid(SID), u64::MAX, heading(&source));
