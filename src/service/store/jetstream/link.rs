@@ -2,9 +2,9 @@
 //!
 //! Apart from the sessions, which decide what an answer means for them. Nothing waits here for a connection that is not there, so that nothing piles up.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
 use async_nats::jetstream::message::StreamMessage;
@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How often it is asked whether the stream is still there.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long NATS may not be heard of before clients are sent elsewhere, where they know of another server.
+pub const LEAVE_AFTER: Duration = Duration::from_secs(8);
+
 /// A stream, and what has become of it.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -41,6 +44,8 @@ pub(super) struct Link {
     /// Set while nothing is answered; then one asks at a time.
     silent: AtomicBool,
     asking: Mutex<()>,
+    /// Since when nothing was heard of NATS that was asked for.
+    unheard: std::sync::Mutex<Option<Instant>>,
     failure: OnceLock<String>,
     failed: Notify,
     told: Teller,
@@ -90,6 +95,7 @@ impl Link {
             created: info.created,
             silent: AtomicBool::new(false),
             asking: Mutex::new(()),
+            unheard: std::sync::Mutex::new(None),
             failure: OnceLock::new(),
             failed: Notify::new(),
             told: Teller::every(FULL),
@@ -202,6 +208,7 @@ impl Link {
             return Err(Trouble::Gone(reason.clone()));
         }
         if !self.is_connected() {
+            self.heard_of(false, Duration::ZERO);
             return Err(Trouble::Busy("there is no connection with NATS".to_owned()));
         }
         let _one = match self.silent.load(Ordering::Relaxed) {
@@ -215,13 +222,31 @@ impl Link {
             match tokio::time::timeout(LOOK, &mut asked).await {
                 Ok(answer) => break answer,
                 Err(_) if !self.is_connected() || statistics.connects.load(Ordering::Relaxed) != connects => {
-                    break Err(Trouble::Unknown("the connection with NATS was lost".to_owned()));
+                    self.heard_of(false, Duration::ZERO);
+                    return Err(Trouble::Unknown("the connection with NATS was lost".to_owned()));
                 }
                 Err(_) => {}
             }
         };
-        self.silent.store(matches!(&answer, Err(Trouble::Unknown(why)) if *why == silence()), Ordering::Relaxed);
+        let is_silent = matches!(&answer, Err(Trouble::Unknown(why)) if *why == silence());
+        self.silent.store(is_silent, Ordering::Relaxed);
+        self.heard_of(!is_silent, PUBLISH_DEADLINE);
         answer
+    }
+
+    fn heard_of(&self, heard: bool, waited: Duration) {
+        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        match heard {
+            true => *unheard = None,
+            // That much time has passed already.
+            false => _ = unheard.get_or_insert_with(|| Instant::now().checked_sub(waited).unwrap_or_else(Instant::now)),
+        }
+    }
+
+    /// Whether NATS was asked in vain for so long that another server may be better off.
+    pub(super) fn is_away(&self) -> bool {
+        let unheard = *self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        unheard.is_some_and(|since| since.elapsed() >= LEAVE_AFTER)
     }
 
     fn noted(&self, trouble: Trouble) -> Trouble {

@@ -27,7 +27,7 @@ pub use address::{JetStreamAddress, PORT};
 pub use archive::JetStreamArchive;
 pub use connection::{AskError, CONNECT_TIMEOUT, Connection, ConnectionConfig, REQUEST_TIMEOUT};
 pub use draft::HEADER_ROOM;
-pub use link::{CHECK_INTERVAL, PUBLISH_DEADLINE};
+pub use link::{CHECK_INTERVAL, LEAVE_AFTER, PUBLISH_DEADLINE};
 pub use prune::{Pruned, prune};
 pub use secrets::Secrets;
 pub use session::REFUSED_ROOM;

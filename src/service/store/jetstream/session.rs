@@ -279,16 +279,16 @@ impl At<'_> {
                     known.is_stale = true;
                     why = Some(trouble);
                 }
-                Err(trouble) => return Err(stop(&trouble)),
+                Err(trouble) => return Err(self.stop(&trouble)),
             }
         }
         let passing = Trouble::Busy("NATS does not store what follows its last record".to_owned());
-        Err(stop(why.as_ref().filter(|why| **why != Trouble::Behind).unwrap_or(&passing)))
+        Err(self.stop(why.as_ref().filter(|why| **why != Trouble::Behind).unwrap_or(&passing)))
     }
 
     /// Looks up what is in the stream.
     async fn look(&self, known: &mut Known) -> Result<Found, Stop> {
-        let last = self.shared.link.last(self.place.session.as_str()).await.map_err(|trouble| stop(&trouble))?;
+        let last = self.shared.link.last(self.place.session.as_str()).await.map_err(|trouble| self.stop(&trouble))?;
         if is_lost(known, last.as_ref()) {
             self.tell_lost(known, last.as_ref());
             return Err(Stop::End(StoreError::TakenOver));
@@ -306,6 +306,17 @@ impl At<'_> {
                 known.is_stale = false;
                 Ok(Found::Same)
             }
+        }
+    }
+
+    /// Why messages are not stored.
+    fn stop(&self, trouble: &Trouble) -> Stop {
+        match (trouble, trouble.put_off()) {
+            (Trouble::Busy(why) | Trouble::Unknown(why), _) if self.shared.link.is_away() => {
+                Stop::End(StoreError::Unreachable(why.clone()))
+            }
+            (_, Some(put_off)) => Stop::PutOff(put_off),
+            (_, None) => Stop::End(trouble.error()),
         }
     }
 
@@ -457,11 +468,4 @@ fn is_lost(known: &Known, last: Option<&Last>) -> bool {
 
 fn verdicts(refused: &[(u64, Code, String)]) -> Vec<(u64, Verdict)> {
     refused.iter().map(|(number, code, why)| (*number, Verdict::Refused(*code, why.clone()))).collect()
-}
-
-fn stop(trouble: &Trouble) -> Stop {
-    match trouble.put_off() {
-        Some(put_off) => Stop::PutOff(put_off),
-        None => Stop::End(trouble.error()),
-    }
 }

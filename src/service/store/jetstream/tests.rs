@@ -5,16 +5,22 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::RawMessage;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::contract::{self, Fixture, append, opening, plain, source};
-use super::super::{Kept, Opened, Source, Store, StoreError};
-use super::{Connection, ConnectionConfig, JetStreamAddress, JetStreamStore, record::Record};
+use super::super::{Append, Kept, Opened, Source, Store, StoreError};
+use super::draft::{Draft, Heading, refusal};
+use super::record::Record;
+use super::{Connection, ConnectionConfig, JetStreamAddress, JetStreamStore};
 use crate::net::Addr;
 use crate::service::Peer;
-use crate::wire::assured::{Applied, Code, checksum};
+use crate::wire::assured::{Applied, Code, Run, Verdict, checksum};
 
 const SID: &str = "0123456789abcdef0123456789abcdef";
 
@@ -82,6 +88,10 @@ impl Nats {
         self.run(self.connection.ask(subject, question)).unwrap_or_else(|error| panic!("{subject}: {error}"))
     }
 
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.process.id().cast_signed()), signal).expect("a signal");
+    }
+
     fn limit(&self, bytes: i64) {
         let mut config = self.ask("STREAM.INFO.MESSAGES", &Value::Null)["config"].take();
         config["max_bytes"] = bytes.into();
@@ -96,6 +106,7 @@ fn apart<T: Send>(runtime: &Runtime, what: impl Future<Output = T> + Send) -> T 
 
 impl Drop for Nats {
     fn drop(&mut self) {
+        // One that stands still is killed all the same.
         let _ = self.process.kill();
         let _ = self.process.wait();
         if let Some(runtime) = self.runtime.take() {
@@ -117,11 +128,11 @@ impl Fixture for Nats {
         let state = self.ask("STREAM.INFO.MESSAGES", &Value::Null)["state"].take();
         let number = |name: &str| state[name].as_u64().expect("a number");
         let mut kept = Vec::new();
-        for sequence in number("first_seq")..=number("last_seq") {
+        // An empty one has 0 for both.
+        for sequence in number("first_seq").max(1)..=number("last_seq") {
             let found = self.ask("STREAM.MSG.GET.MESSAGES", &json!({ "seq": sequence }));
-            let raw: async_nats::jetstream::stream::RawMessage =
-                serde_json::from_value(found["message"].clone()).expect("a message");
-            let message = async_nats::jetstream::message::StreamMessage::try_from(raw).expect("a message");
+            let raw = serde_json::from_value::<RawMessage>(found["message"].clone()).expect("a message");
+            let message = StreamMessage::try_from(raw).expect("a message");
             let record = Record::decode("MESSAGES", &message.subject, &message.headers, &message.payload);
             let record = record.expect("a record");
             let addr = Addr::Inet(record.peer.parse().expect("an address"));
@@ -222,15 +233,14 @@ async fn what_was_refused_waits_until_the_client_notes_it_where_it_is_too_much()
     let mut nats = Nats::new();
     let store = nats.open();
     let owner = open(&store).await.owner;
-    let mut run = crate::wire::assured::Run::new(1);
+    let mut run = Run::new(1);
     (0..1000).for_each(|_| run.push_refused(Code::REJECTED, "x".repeat(100)));
-    let append =
-        |run| super::super::Append { session: SID.parse().expect("a session"), owner, source: source(None), run };
+    let append = |run| Append { session: SID.parse().expect("a session"), owner, source: source(None), run };
     let applied = store.append(append(run.clone())).await.expect("an answer");
     let done = applied.through;
     assert!((10..1000).contains(&done) && applied.put_off.is_some() && applied.verdicts.len() as u64 == done);
     store.note(&SID.parse().expect("a session"), owner, done);
-    let mut rest = crate::wire::assured::Run::new(done + 1);
+    let mut rest = Run::new(done + 1);
     (0..5).for_each(|_| rest.push_refused(Code::REJECTED, "x".repeat(100)));
     let applied = store.append(append(rest)).await.expect("an answer");
     assert_eq!((applied.through, applied.verdicts.len()), (done + 5, 5));
@@ -261,6 +271,56 @@ async fn a_stream_that_is_deleted_ends_the_server() {
     let reason = tokio::time::timeout(Duration::from_secs(10), store.failed()).await.expect("it has failed");
     assert!(reason.contains("MESSAGES: the stream was deleted"), "{reason}");
     assert!(matches!(store.keep(plain(&["one"])).await, Err(StoreError::Failed(_))));
+}
+
+/// Such as one that NATS was too slow to confirm: a part of what the owner sends again is in it, and only the rest is stored.
+#[tokio::test]
+async fn a_record_of_this_server_that_comes_late_is_found() {
+    let mut nats = Nats::new();
+    let store = nats.open();
+    let owner = open(&store).await.owner;
+    assert_eq!(store.append(append(SID, owner, 1, &["one"])).await, through(1));
+    let first = nats.ask("STREAM.MSG.GET.MESSAGES", &json!({ "seq": 1 }));
+    let raw = serde_json::from_value::<RawMessage>(first["message"].clone()).expect("a message");
+    let by = StreamMessage::try_from(raw).expect("a message").headers.get("Wilco-By").expect("a server").to_string();
+    let source = source(None);
+    let mut draft = Draft::new(2, 1000, 0);
+    assert!(draft.push(Some(b"two"), None) && draft.push(None, None) && draft.push(Some(b"four"), None));
+    let mut refused = String::new();
+    refusal(&mut refused, 3, Code::REJECTED, "no");
+    let heading = Heading { by: &by, source: &source, principal: None, refused: &refused };
+    let (headers, payload) = draft.of_session(&SID.parse().expect("a session"), 1, heading);
+    nats.run(async {
+        let sent = nats.connection.client().request_with_headers(format!("MESSAGES.{SID}"), headers, payload).await;
+        assert!(sent.expect("an answer").payload.ends_with(b"\"seq\":2}"));
+    });
+    // What is beyond what was asked for is there, and is not said before it is asked for.
+    assert_eq!(store.append(append(SID, owner, 2, &["two"])).await, through(2));
+    let applied = store.append(append(SID, owner, 3, &["three", "four", "five"])).await.expect("an answer");
+    let verdicts = vec![(3, Verdict::Refused(Code::REJECTED, "no".to_owned()))];
+    assert_eq!(applied, Applied { through: 5, verdicts, put_off: None });
+    assert_eq!(store.append(append(SID, owner, 6, &["six"])).await, through(6));
+    let expected = [(1, "one"), (2, "two"), (4, "four"), (5, "five"), (6, "six")];
+    assert_eq!(stored(&nats), expected.map(|(number, body)| (number, body.to_owned())));
+}
+
+/// Until it is answered again, whoever knows another server is sent there; nothing is stored twice.
+#[tokio::test]
+async fn a_server_that_nats_does_not_answer_says_so() {
+    let mut nats = Nats::new();
+    let store = nats.open();
+    let owner = open(&store).await.owner;
+    nats.signal(Signal::SIGSTOP);
+    let (applied, kept) =
+        tokio::join!(store.append(append(SID, owner, 1, &["one", "two"])), store.keep(plain(&["plain"])));
+    assert!(matches!(&applied, Err(StoreError::Unreachable(why)) if why.contains("has not answered")), "{applied:?}");
+    assert!(matches!(kept, Err(StoreError::Busy(_))));
+    nats.signal(Signal::SIGCONT);
+    let opened = open(&store).await;
+    assert_eq!(opened.progress.acknowledged, 2, "it was stored all the same");
+    assert_eq!(store.append(append(SID, opened.owner, 3, &["three"])).await, through(3));
+    let of_session = nats.kept().into_iter().filter(|kept| kept.session.is_some());
+    assert!(of_session.map(|kept| kept.number).eq(1..=3));
 }
 
 #[tokio::test]
