@@ -1,17 +1,17 @@
 //! The arguments of `server`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::Args;
 
 use super::limits::{AccessArgs, LimitArgs};
 use super::{Common, Output, ProgramArgs, examples_and_statuses, value};
 use crate::service::StandardService;
+use crate::service::store::StoreAddress;
 use crate::wire::Framing;
 use crate::wire::plain::ACKNOWLEDGEMENT;
 
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 10] = [
     ("server 51717", "shows and acknowledges the messages of one client"),
     ("server -k 51717 udp:51717 unix:box", "those of many, by several ways"),
     ("server -k 51717 --allow 10.0.0.0/8 > received", "those of one network, into a file"),
@@ -20,6 +20,7 @@ const EXAMPLES: [(&str, &str); 9] = [
     ("server -k 51717 --exec 'sort -r'", "runs one for each connection"),
     ("server -k --service echo udp:51717", "returns what comes"),
     ("server --store messages.db 51717", "keeps what comes, each assured message exactly once"),
+    ("server --store nats://localhost/ORDERS 51717", "the same in a stream of NATS, together with other servers"),
     ("server -k 80 --reply hello --user www-data", "does not stay root"),
 ];
 
@@ -51,10 +52,12 @@ pub(in crate::app) struct ServerArgs {
     /// acknowledged. Implies -k
     #[arg(long, conflicts_with_all = ["ack", "no_ack", "reply", "service"])]
     pub(in crate::app) chat: bool,
-    /// Keep the messages in FILE, a database of SQLite's, which is made if it is not there: acknowledged means that a message is on disk. Those of assured
-    /// clients are there exactly once and in order, whatever happens to either side. Implies -k
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["reply", "service", "chat", "run", "exec"])]
-    pub(in crate::app) store: Option<PathBuf>,
+    /// Keep the messages in a FILE, a database of SQLite's, which is made if it is not there: acknowledged means that a message is on disk. Those of assured
+    /// clients are there exactly once and in order, whatever happens to either side. Or keep them in a stream of NATS JetStream, which several servers may
+    /// share: nats://HOST:PORT/STREAM, or tls://; acknowledged means that JetStream has confirmed it. The stream is made if it is not there; `?replicas=3` and
+    /// others follow, and WILCO_NATS_USER, _PASSWORD, _TOKEN or _CREDS say who it is. Implies -k
+    #[arg(long, value_name = "FILE|URL", value_parser = value::store(), conflicts_with_all = ["reply", "service", "chat", "run", "exec"])]
+    pub(in crate::app) store: Option<StoreAddress>,
     /// The acknowledgement
     #[arg(long, value_name = "TEXT", default_value = ACKNOWLEDGEMENT)]
     pub(in crate::app) ack: String,
@@ -65,7 +68,8 @@ pub(in crate::app) struct ServerArgs {
     /// stream is one), read (each read is one, as in the tutorial) [default: line]
     #[arg(long, value_name = "HOW", value_parser = value::framing)]
     pub(in crate::app) framing: Option<Framing>,
-    /// The longest message; a longer one is refused. 0 is no limit, but that of a store (a thousand million bytes) [default: 64K; 1M for length and whole]
+    /// The longest message; a longer one is refused. 0 is no limit, but that of a store (a thousand million bytes, or what NATS
+    /// takes at once less 32K) [default: 64K; 1M for length and whole]
     #[arg(long, value_name = "SIZE", env = "WILCO_MAX_MESSAGE", value_parser = value::size)]
     pub(in crate::app) max_message: Option<usize>,
     #[command(flatten)]

@@ -68,7 +68,7 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
         Ok((listeners, access))
     })?;
     inetd::spare_peer(&endpoints)?;
-    let store = args.store.as_deref().map(|path| store::open(path, account.as_ref())).transpose()?;
+    let store = args.store.as_ref().map(|store| store::open(store, account.as_ref())).transpose()?;
     if let Some(account) = &account {
         account.assume()?;
         tracing::info!("running as {account}");
@@ -79,27 +79,30 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     if !args.running.no_sandbox {
         let programs = if programs.is_some() { sandbox::Programs::Some } else { sandbox::Programs::None };
         let removes_in = settings::socket_directories(&endpoints);
-        let writes_to = args.store.as_deref().map(store::written).unwrap_or_default();
+        let writes_to = args.store.as_ref().map(store::written).unwrap_or_default();
         let kept = Sandbox { removes_in, writes_to, programs }.enter();
         tracing::info!("sandbox: {kept}");
     }
     let gate = Gate::from(access);
     let conversations = config.conversations;
     let config = ServerConfig { gate: gate.clone(), ..config };
-    let store = store.map(store::start).transpose()?;
     let handled = if store.is_some() { "stored" } else { "acknowledged" };
     let events = args.output.json.then(|| Events::new(screen.clone(), handled));
-    let server = match &store {
-        Some(store) => services::storing(store, config, events.as_ref()),
-        None => services::chosen(&args, config, programs, &screen, events.as_ref()),
-    };
     let says_notices = verbosity.says_notices();
     let workers = args.running.workers.unwrap_or_else(default_workers);
-    block_on_workers(
-        workers,
+    block_on_workers(workers, async {
+        let store = match store {
+            Some(store) => Some(store.start(&config.name, args.max_message.unwrap_or(0)).await?),
+            None => None,
+        };
+        let server = match &store {
+            Some(store) => services::storing(store, config, events.as_ref()),
+            None => services::chosen(&args, config, programs, &screen, events.as_ref()),
+        };
         Running { conversations, listeners, screen, supervisor, says_notices, rules, gate, events, store }
-            .serve(server),
-    )
+            .serve(server)
+            .await
+    })
 }
 
 /// Takes as many descriptors as this process may have, and no more connections than there are descriptors for: whoever comes

@@ -14,7 +14,7 @@ use crate::app::screen::StandardOutput;
 use crate::app::supervisor::Supervisor;
 use crate::app::{Exit, report};
 use crate::net::{Listener, plain};
-use crate::service::store::SqliteStore;
+use crate::service::store::Store;
 use crate::service::{AccessRules, Conversations, Gate, Server};
 
 /// A server that is ready to serve, and all that watches over it.
@@ -30,7 +30,7 @@ pub(super) struct Running {
     /// Whoever wants what happens as JSON.
     pub(super) events: Option<Arc<Events>>,
     /// Where messages are kept. It is closed in order, unless that would keep a user waiting.
-    pub(super) store: Option<Arc<SqliteStore>>,
+    pub(super) store: Option<Arc<dyn Store>>,
 }
 
 impl Running {

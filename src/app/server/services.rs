@@ -7,7 +7,7 @@ use crate::app::json::{Events, Nothing, Told};
 use crate::app::programs::{ProgramHandler, Programs};
 use crate::app::screen::StandardOutput;
 use crate::net::{Endpoint, Error, Type};
-use crate::service::store::SqliteStore;
+use crate::service::store::Store;
 use crate::service::{Chat, ConnectionHandler, Display, Handler, Reply, Server, ServerConfig, Standard};
 use crate::wire::Framing;
 
@@ -48,7 +48,7 @@ pub(super) fn chosen(
 }
 
 /// The server that puts messages into a store.
-pub(super) fn storing(store: &Arc<SqliteStore>, config: ServerConfig, events: Option<&Arc<Events>>) -> Server {
+pub(super) fn storing(store: &Arc<dyn Store>, config: ServerConfig, events: Option<&Arc<Events>>) -> Server {
     let server = Server::storing(store.clone(), config);
     match events {
         None => server,

@@ -7,6 +7,7 @@ use crate::app::args::{RunningArgs, ServerArgs, SocketFileArgs};
 use crate::app::inetd;
 use crate::app::privileges::{Account, group_number, user_number};
 use crate::net::{Addr, Endpoint, Error, Listener, SocketFileOptions, Target, Type, UnixName};
+use crate::service::store::StoreAddress;
 use crate::service::store::sqlite::LONGEST;
 use crate::service::{Access, Conversations};
 use crate::wire::{Framing, is_harmless};
@@ -44,7 +45,8 @@ pub(super) fn check(args: &ServerArgs, endpoints: &[Endpoint]) -> Result<(), Err
         )
         .hinting("leave --framing out for lines"));
     }
-    if let Some(most) = args.max_message.filter(|most| args.store.is_some() && *most > LONGEST) {
+    let in_file = matches!(args.store, Some(StoreAddress::File(_)));
+    if let Some(most) = args.max_message.filter(|most| in_file && *most > LONGEST) {
         return Err(Error::usage(format!("--max-message {most} is more than a store takes: {LONGEST} bytes"))
             .hinting("with --max-message 0 that is the limit"));
     }

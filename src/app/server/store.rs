@@ -1,4 +1,4 @@
-//! The store of a server, opened in the steps in which a process becomes one: its file while everything is allowed, its thread at last.
+//! The store of a server, opened in the steps in which a process becomes one: its file while everything is allowed, its thread or its connection at last.
 //!
 //! Apart from the store itself, which knows nothing of accounts and sandboxes.
 
@@ -11,21 +11,28 @@ use std::sync::Arc;
 use crate::app::open_by;
 use crate::app::privileges::Account;
 use crate::net::Error;
+use crate::service::store::jetstream::{ConnectionConfig, JetStreamAddress, JetStreamStore};
 use crate::service::store::sqlite::{OpenError, OpenFile, files, remove_empty};
-use crate::service::store::{SqliteConfig, SqliteStore};
+use crate::service::store::{SqliteConfig, Store, StoreAddress};
 
-/// What tells a store that is no file.
-const SCHEME: &str = "://";
+/// A store of which everything is open that what the process becomes could not open.
+pub(super) enum Prepared {
+    File(Box<OpenFile>),
+    Stream(Box<JetStreamAddress>),
+}
 
-/// Opens the file of a store and has it durable what is in it. A new file is the account's.
+/// Opens the file of a store, if it is in one, and has it durable what is in it. A new file is the account's.
 ///
 /// # Errors
 /// It cannot be a store, or not now.
-pub(super) fn open(path: &Path, account: Option<&Account>) -> anyhow::Result<OpenFile> {
-    if path.to_string_lossy().contains(SCHEME) {
-        let error = Error::usage(format!("open the store {}: it is no file", path.display()));
-        return Err(error.hinting("name a file, such as messages.db").into());
+pub(super) fn open(store: &StoreAddress, account: Option<&Account>) -> anyhow::Result<Prepared> {
+    match store {
+        StoreAddress::File(path) => Ok(Prepared::File(Box::new(open_file(path, account)?))),
+        StoreAddress::JetStream(address) => Ok(Prepared::Stream(address.clone())),
     }
+}
+
+fn open_file(path: &Path, account: Option<&Account>) -> anyhow::Result<OpenFile> {
     let mut made = false;
     // SQLite gives the files beside it to whom this one belongs. One that is there already is somebody's; whatever else is wrong is said below, such as that there
     // is only a log.
@@ -43,14 +50,29 @@ pub(super) fn open(path: &Path, account: Option<&Account>) -> anyhow::Result<Ope
     opened.map_err(of_store)
 }
 
-/// Starts the thread of a store, in what the process has become.
-pub(super) fn start(file: OpenFile) -> anyhow::Result<Arc<SqliteStore>> {
-    Ok(Arc::new(file.start().map_err(of_store)?))
+impl Prepared {
+    /// Starts the thread of a store, or connects, in what the process has become. What the server calls itself is shown where connections are listed; messages of so
+    /// many bytes must be taken.
+    ///
+    /// # Errors
+    /// There is no thread for it, or no stream.
+    pub(super) async fn start(self, name: &str, longest: usize) -> anyhow::Result<Arc<dyn Store>> {
+        match self {
+            Self::File(file) => Ok(Arc::new(file.start().map_err(of_store)?)),
+            Self::Stream(address) => {
+                let config = ConnectionConfig { name: name.to_owned(), ..ConnectionConfig::default() };
+                Ok(Arc::new(JetStreamStore::open(&address, &config, longest).await?))
+            }
+        }
+    }
 }
 
 /// The files that a store writes to, wherever this process goes.
-pub(super) fn written(path: &Path) -> Vec<PathBuf> {
-    files(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).into()
+pub(super) fn written(store: &StoreAddress) -> Vec<PathBuf> {
+    match store {
+        StoreAddress::File(path) => files(&std::path::absolute(path).unwrap_or_else(|_| path.clone())).into(),
+        StoreAddress::JetStream(_) => Vec::new(),
+    }
 }
 
 fn has_log(path: &Path) -> bool {

@@ -24,6 +24,7 @@ use crate::wire::assured::{Applied, Code, Level, Progress, Run, SessionId};
 
 pub use address::StoreAddress;
 pub use archive::{Archive, ArchiveError, Selection, Stored};
+pub use jetstream::JetStreamStore;
 pub use keep::Keep;
 pub use memory::{Kept, MemoryStore};
 pub use sqlite::{SqliteConfig, SqliteStore};
@@ -176,6 +177,9 @@ pub enum StoreError {
     /// It cannot be written to now for another reason, such as another program that has locked it.
     #[error("the store cannot be written to now: {0}")]
     Busy(String),
+    /// It cannot be reached from here, and has not been for some time; from another server it may be.
+    #[error("the store cannot be reached: {0}")]
+    Unreachable(String),
     /// The store can do nothing more, and the server must end.
     #[error("the store has failed: {0}")]
     Failed(String),
@@ -187,7 +191,7 @@ impl StoreError {
         match self {
             Self::Foreign => Code::FORBIDDEN,
             Self::TakenOver => Code::TAKEN_OVER,
-            Self::TooManySessions | Self::Busy(_) | Self::Failed(_) => Code::OVERLOADED,
+            Self::TooManySessions | Self::Busy(_) | Self::Unreachable(_) | Self::Failed(_) => Code::OVERLOADED,
             Self::Full(_) => Code::DISK_FULL,
         }
     }

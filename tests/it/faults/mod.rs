@@ -10,6 +10,7 @@ mod clocks;
 mod disks;
 mod forks;
 mod handlers;
+mod jetstream;
 mod killed;
 mod load;
 mod many;

@@ -153,6 +153,12 @@ impl Pipeline {
     #[track_caller]
     pub(super) fn check(&self, through: u64) {
         check_store(&self.store, through);
+        self.check_spool(through);
+    }
+
+    /// Fails unless the spool has had so many messages, and is empty.
+    #[track_caller]
+    pub(super) fn check_spool(&self, through: u64) {
         let spool = self.inspect();
         assert_eq!((&spool["waiting"], &spool["next"]), (&0.into(), &(through + 1).into()), "{spool}");
         assert_eq!(spool["dead"], 0, "{spool}");

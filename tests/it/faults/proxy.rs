@@ -84,6 +84,11 @@ impl Proxy {
         Proxy { state }
     }
 
+    /// Where it listens.
+    pub(super) fn place(&self) -> SocketAddr {
+        self.state.address
+    }
+
     /// As an address of the client.
     pub(super) fn address(&self) -> String {
         format!("tcp:{}", self.state.address)

@@ -5,4 +5,5 @@
 mod connecting;
 mod pruning;
 mod reading;
+mod serving;
 mod stage;

@@ -407,6 +407,7 @@ fn said(error: &StoreError) -> String {
     match error {
         StoreError::Full(_) => "there is no room on the disk".to_owned(),
         StoreError::Busy(_) => "the store cannot be written to now".to_owned(),
+        StoreError::Unreachable(_) => "the store cannot be reached from here now".to_owned(),
         StoreError::Failed(_) => "the store has failed".to_owned(),
         other => other.to_string(),
     }

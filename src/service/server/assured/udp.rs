@@ -239,9 +239,12 @@ impl<'a> Udp<'a> {
             Answer::Applied(opening, session, first, answer) => {
                 let applied = match answer {
                     Ok(applied) => applied,
-                    Err(error @ (StoreError::Full(_) | StoreError::Busy(_) | StoreError::Failed(_))) => {
-                        put_off(&error, first - 1)
-                    }
+                    Err(
+                        error @ (StoreError::Full(_)
+                        | StoreError::Busy(_)
+                        | StoreError::Unreachable(_)
+                        | StoreError::Failed(_)),
+                    ) => put_off(&error, first - 1),
                     Err(error) => {
                         tracing::info!("session {session}: {error}");
                         return self.sessions.handle(SessionsInput::TakenOver(session, opening), now);

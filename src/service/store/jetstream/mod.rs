@@ -6,20 +6,30 @@ mod address;
 mod archive;
 mod background;
 mod connection;
-#[allow(dead_code)]
 mod draft;
+mod lane;
+mod link;
+mod plain;
 mod prune;
 mod reader;
-#[allow(dead_code)]
 mod record;
 mod secrets;
+mod session;
+mod store;
 mod stream;
 mod text;
+mod trouble;
+
+#[cfg(test)]
+mod tests;
 
 pub use address::{JetStreamAddress, PORT};
 pub use archive::JetStreamArchive;
 pub use connection::{AskError, CONNECT_TIMEOUT, Connection, ConnectionConfig, REQUEST_TIMEOUT};
 pub use draft::HEADER_ROOM;
+pub use link::{CHECK_INTERVAL, LEAVE_AFTER, PUBLISH_DEADLINE};
 pub use prune::{Pruned, prune};
 pub use secrets::Secrets;
+pub use session::REFUSED_ROOM;
+pub use store::{JetStreamStore, LEAST_PAYLOAD, MAX_REMEMBERED};
 pub use stream::{Stream, StreamConfig, StreamState};
