@@ -347,3 +347,229 @@ impl Round {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+    use crate::net::Stream;
+
+    /// What a look-up of `name=a,b` or an address does: an address is a digit.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Manner {
+        Answers,
+        Refuses,
+        /// Packets get lost.
+        Silent,
+    }
+
+    /// Names that lead to addresses, each with a manner; and which were connected to.
+    #[derive(Default)]
+    struct World {
+        /// Of each name: its addresses, and how long it takes to say so.
+        names: Vec<(&'static str, Duration)>,
+        manners: Vec<(char, Manner)>,
+        tried: String,
+    }
+
+    #[derive(Clone, Default)]
+    struct Test(Arc<Mutex<World>>);
+
+    impl Test {
+        fn new(names: &[&'static str]) -> Self {
+            let test = Self::default();
+            test.with(|world| world.names = names.iter().map(|name| (*name, Duration::ZERO)).collect());
+            test
+        }
+
+        fn with<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
+            look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+
+        fn is(&self, at: char, manner: Manner) {
+            self.with(|world| {
+                world.manners.retain(|(other, _)| *other != at);
+                world.manners.push((at, manner));
+            });
+        }
+
+        /// Connects, after the last place was left in some way; says what was tried.
+        async fn connect(&self, memory: &mut Memory) -> String {
+            let (after, _) = Round::new(Arc::new(self.clone()), memory.clone()).run().await;
+            *memory = after;
+            self.with(|world| std::mem::take(&mut world.tried))
+        }
+    }
+
+    impl Ways for Test {
+        fn given(&self) -> usize {
+            self.with(|world| world.names.len())
+        }
+
+        fn look_up(&self, given: usize) -> BoxFuture<'static, net::Result<Hosts>> {
+            let (addresses, takes) = self.with(|world| world.names[given]);
+            let addrs = addresses.bytes().map(|name| Addr::Inet(SocketAddr::from(([192, 0, 2, name], 1)))).collect();
+            let host = format!("tcp:name{given}:1").parse();
+            Box::pin(async move {
+                tokio::time::sleep(takes).await;
+                match addresses.is_empty() {
+                    true => Err(Error::lookup("look up", "no such host")),
+                    false => Ok(vec![(host?, addrs)]),
+                }
+            })
+        }
+
+        fn connect(&self, place: &Place, limit: Duration) -> BoxFuture<'static, net::Result<Connection>> {
+            let Some(Addr::Inet(SocketAddr::V4(addr))) = &place.addr else { panic!("{place:?} has no address") };
+            let name = char::from(addr.ip().octets()[3]);
+            let test = self.clone();
+            Box::pin(async move {
+                let manner = test.with(|world| {
+                    world.tried.push(name);
+                    world
+                        .manners
+                        .iter()
+                        .find(|(other, _)| *other == name)
+                        .map_or(Manner::Answers, |(_, manner)| *manner)
+                });
+                match manner {
+                    Manner::Answers => Ok(Stream::pair(1).0.into()),
+                    Manner::Refuses => {
+                        let refused = nix::errno::Errno::ECONNREFUSED as i32;
+                        Err(Error::system("connect", std::io::Error::from_raw_os_error(refused)))
+                    }
+                    Manner::Silent => {
+                        tokio::time::sleep(limit).await;
+                        Err(Error::timeout("connect", "no answer"))
+                    }
+                }
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_name_the_other_addresses_come_first_and_what_was_left_comes_last() {
+        let test = Test::new(&["ab", "c"]);
+        let mut memory = Memory::default();
+        let mut course = test.connect(&mut memory).await;
+        for _ in 0..6 {
+            memory.leave(true, true);
+            course += &test.connect(&mut memory).await;
+        }
+        // Nobody has served, so that it goes round; and each time at the first that was not just left.
+        assert_eq!(course, "abcabac");
+        assert_eq!(memory.count(), 3);
+        // It comes back to where it was.
+        memory.served();
+        memory.leave(false, true);
+        assert_eq!(test.connect(&mut memory).await, "c");
+        test.is('c', Manner::Refuses);
+        memory.leave(false, true);
+        assert_eq!(test.connect(&mut memory).await, "ca");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_just_left_is_not_tried_while_there_is_another() {
+        let test = Test::new(&["a", "b"]);
+        let mut memory = Memory::default();
+        test.connect(&mut memory).await;
+        test.is('b', Manner::Refuses);
+        memory.served();
+        memory.leave(true, true);
+        assert_eq!(test.connect(&mut memory).await, "b");
+        // When that was nothing, it is.
+        memory.leave(true, false);
+        assert_eq!(test.connect(&mut memory).await, "a");
+        // And if it is the only one.
+        test.with(|world| world.names.truncate(1));
+        memory = Memory::default();
+        for _ in 0..3 {
+            assert_eq!(test.connect(&mut memory).await, "a");
+            memory.leave(true, true);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_swallows_packets_costs_its_time_once_and_comes_last_then() {
+        let test = Test::new(&["a", "b", "c"]);
+        test.is('a', Manner::Silent);
+        let mut memory = Memory::default();
+        let started = Instant::now();
+        assert_eq!(test.connect(&mut memory).await, "ab");
+        assert_eq!(started.elapsed(), ADDRESS_TIMEOUT);
+        for next in ["c", "b", "c"] {
+            memory.served();
+            memory.leave(true, true);
+            assert_eq!(test.connect(&mut memory).await, next);
+        }
+        assert_eq!(started.elapsed(), ADDRESS_TIMEOUT);
+        // Where the others are nothing it gets another chance, a short one.
+        test.is('b', Manner::Refuses);
+        test.is('c', Manner::Refuses);
+        memory.served();
+        memory.leave(true, true);
+        assert_eq!(test.connect(&mut memory).await, "ba");
+        assert_eq!(started.elapsed(), ADDRESS_TIMEOUT + DOUBTFUL_TIMEOUT);
+        // One that has got well is as good as any, once it has served.
+        test.is('a', Manner::Answers);
+        memory.leave(true, false);
+        assert_eq!(test.connect(&mut memory).await, "cba");
+        memory.served();
+        memory.leave(true, true);
+        assert_eq!(test.connect(&mut memory).await, "bc");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_the_addresses_of_a_name_a_silent_one_is_not_waited_for() {
+        let test = Test::new(&["ab"]);
+        test.is('a', Manner::Silent);
+        let mut memory = Memory::default();
+        let started = Instant::now();
+        assert_eq!(test.connect(&mut memory).await, "ab");
+        assert_eq!(started.elapsed(), net::ATTEMPT_DELAY);
+        test.is('b', Manner::Refuses);
+        memory.leave(false, true);
+        assert_eq!(test.connect(&mut memory).await, "ba");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_are_looked_up_anew_and_hold_up_nobody_else() {
+        let test = Test::new(&["a", "b"]);
+        let mut memory = Memory::default();
+        assert_eq!(test.connect(&mut memory).await, "a");
+        // The name leads elsewhere now.
+        test.with(|world| world.names[0].0 = "d");
+        test.is('b', Manner::Refuses);
+        memory.served();
+        memory.leave(false, true);
+        assert_eq!(test.connect(&mut memory).await, "d");
+        assert_eq!(memory.count(), 2);
+        // A name server that takes its time: what it said last is good enough for now.
+        test.with(|world| world.names[0] = ("e", Duration::from_secs(9)));
+        let started = Instant::now();
+        memory.leave(false, true);
+        assert_eq!(test.connect(&mut memory).await, "d");
+        assert_eq!(started.elapsed(), LOOK_UP_PATIENCE);
+        // What it says at last is tried, too.
+        test.is('d', Manner::Refuses);
+        memory.leave(false, true);
+        assert_eq!(test.connect(&mut memory).await, "dbe");
+        // A name that is gone leads nowhere.
+        test.with(|world| world.names[0] = ("", Duration::ZERO));
+        memory.leave(false, true);
+        assert_eq!(test.connect(&mut memory).await, "b");
+        assert_eq!(memory.count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_under_two_names_is_one() {
+        let test = Test::new(&["a", "a", "b"]);
+        let mut memory = Memory::default();
+        assert_eq!(test.connect(&mut memory).await, "a");
+        assert_eq!(memory.count(), 2);
+        memory.leave(true, true);
+        assert_eq!(test.connect(&mut memory).await, "b");
+    }
+}

@@ -190,6 +190,7 @@ impl World {
             return;
         };
         process.link = Some(self.connections.len());
+        process.sender.handle(Input::Places(self.plan.servers), now);
         process.sender.handle(Input::Connected, now);
         let served = Some(Served::new(&self.plan, server, now));
         let (mut up, down) = <(Pipe, Pipe)>::default();
