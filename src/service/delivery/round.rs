@@ -301,17 +301,16 @@ impl Round {
                 known.doubtful |= keeps_waiting;
             });
         }
-        let has_others = self.memory.count() > 1;
         let mut errors: Vec<Error> = failures.into_iter().map(|(_, error)| error).collect();
         errors.sort_by_key(relevance);
-        if has_others {
-            errors.iter().for_each(|error| tracing::info!("{error}"));
-        }
         self.done.extend(places.iter().cloned());
         match winner {
-            Some((at, connection)) => Some((places[at].clone(), connection)),
+            Some((at, connection)) => {
+                errors.iter().for_each(|error| tracing::info!("{error}"));
+                Some((places[at].clone(), connection))
+            }
             None => {
-                errors.pop().into_iter().for_each(|error| self.keep(error));
+                errors.pop().into_iter().for_each(|error| self.fail(error));
                 None
             }
         }

@@ -40,7 +40,7 @@ impl Pauses {
 
     /// A place is left for another: whether there is one that was not left since one has served. Where all were, it begins anew, after a pause.
     pub(super) fn has_another(&mut self) -> bool {
-        self.left += 1;
+        self.left = self.left.saturating_add(1);
         let has_another = self.left < self.places;
         if !has_another {
             self.left = 0;
