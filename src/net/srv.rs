@@ -1,6 +1,6 @@
 //! Services by name: from the SRV records of the DNS to hosts and ports, in the order in which they are to be tried (RFC 2782).
 //!
-//! Apart from [`resolve`](super::resolve), since what is found are hosts that have to be looked up in turn; and the order is a draw, which a test must be able to repeat.
+//! Apart from [`resolve()`](super::resolve()), since what is found are hosts that have to be looked up in turn; and the order is a draw, which a test must be able to repeat.
 
 use tokio::task::JoinSet;
 
