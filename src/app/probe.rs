@@ -219,7 +219,7 @@ fn ip(finding: &Finding) -> Option<String> {
 fn is_named(place: &Place) -> bool {
     match &place.endpoint().target {
         Target::Inet { host: Some(host), .. } => !matches!(lookup::literal(host, 0), Ok(Some(_))),
-        Target::Inet { host: None, .. } => true,
+        Target::Inet { host: None, .. } | Target::Srv { .. } => true,
         _ => false,
     }
 }

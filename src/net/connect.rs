@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::endpoint::{Endpoint, Family, Target};
-use super::resolve::{Names, Purpose, resolve};
+use super::resolve::{Names, Purpose, resolve, resolve_hosts};
 use super::socket_file::{SocketFile, SocketFileOptions};
 use super::tap::{Tap, Tapped};
 use super::{Addr, Error, ErrorKind, PacketSocket, Result, Socket, Stream, explain, inherited};
@@ -25,6 +25,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an address gets before the next is tried beside it (RFC 8305, section 5).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How long one address gets where it is not the only one that is left to try.
+pub const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settings for connecting. The default tries every address for ten seconds.
 ///
@@ -109,6 +112,7 @@ impl Connector {
             Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
                 self.connect_socket(endpoint, *socket_type, None).await?
             }
+            Target::Srv { .. } => return self.connect_service(endpoint).await,
             Target::Fd(fd) => inherited::socket(*fd).map_err(|error| error.on(endpoint.name()))?.into(),
             Target::Exec(command) => inherited::program(command).map_err(|error| error.on(endpoint.name()))?.into(),
             Target::Systemd(_) | Target::Stdio | Target::File(_) => {
@@ -116,10 +120,7 @@ impl Connector {
                     .hinting("connect to tcp:, udp:, unix:, vsock:, exec: or fd:"));
             }
         };
-        if let (Some(tap), Some(socket)) = (&self.tap, connection.socket()) {
-            let tapped = Tapped::connected(tap, socket, endpoint.name());
-            connection.tap(Some(tapped));
-        }
+        self.tap(endpoint, &mut connection);
         Ok(connection)
     }
 
@@ -130,11 +131,46 @@ impl Connector {
     /// As for [`Connector::connect`]; an endpoint that is no socket address is a mistake.
     pub async fn connect_to(&self, endpoint: &Endpoint, addrs: Vec<Addr>) -> Result<Connection> {
         match &endpoint.target {
-            Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
-                self.connect_socket(endpoint, *socket_type, Some(addrs)).await
+            Target::Inet { socket_type, .. }
+            | Target::Srv { socket_type, .. }
+            | Target::Unix { socket_type, .. }
+            | Target::Vsock { socket_type, .. } => {
+                let mut connection = self.connect_socket(endpoint, *socket_type, Some(addrs)).await?;
+                self.tap(endpoint, &mut connection);
+                Ok(connection)
             }
             _ => Err(Error::usage(format!("`{}` has no address", endpoint.name()))),
         }
+    }
+
+    fn tap(&self, endpoint: &Endpoint, connection: &mut Connection) {
+        if let (Some(tap), Some(socket)) = (&self.tap, connection.socket()) {
+            let tapped = Tapped::connected(tap, socket, endpoint.name());
+            connection.tap(Some(tapped));
+        }
+    }
+
+    /// Connects to the first host of a service that answers, in their order.
+    async fn connect_service(&self, service: &Endpoint) -> Result<Connection> {
+        let started = Instant::now();
+        let late = |_| Error::timeout("look up", format!("no answer within {:?}", self.timeout)).on(service.name());
+        let looking = resolve_hosts(service, Purpose::Connect, self.family, self.names);
+        let mut hosts = timeout(self.timeout, looking).await.map_err(late)??.into_iter();
+        let mut failures = Vec::new();
+        while let Some((host, addrs)) = hosts.next() {
+            let left = self.timeout.saturating_sub(started.elapsed());
+            // One that does not answer leaves time for the next.
+            let timeout = if hosts.len() > 0 { left.min(ADDRESS_TIMEOUT) } else { left };
+            match (Self { timeout, ..self.clone() }).connect_to(&host, addrs).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    tracing::info!("{error}");
+                    failures.push(error);
+                }
+            }
+        }
+        failures.sort_by_key(relevance);
+        Err(failures.pop().unwrap_or_else(|| Error::lookup("look up", "no address").on(service.name())))
     }
 
     async fn connect_socket(
@@ -164,10 +200,11 @@ impl Connector {
             let late = late.on(endpoint.name()).at(&addr);
             async move { timeout(left, connecting).await.unwrap_or(Err(late)) }
         };
-        let mut failures = match race(interleaved(addrs), attempt).await {
-            Ok(connection) => return Ok(connection),
-            Err(failures) => failures,
-        };
+        let Raced { winner, failures } = race(interleaved(addrs), attempt).await;
+        if let Some((_, connection)) = winner {
+            return Ok(connection);
+        }
+        let mut failures: Vec<Error> = failures.into_iter().map(|(_, error)| error).collect();
         failures.sort_by_key(relevance);
         let most_relevant = failures.pop().unwrap_or_else(|| Error::lookup("look up", "no address"));
         Err(explain::failed_connect(most_relevant, endpoint, socket_type))
@@ -231,18 +268,29 @@ async fn connect_when_there_is_room(socket: &Socket, addr: &Addr) -> Result<()> 
     }
 }
 
+/// How a race has ended: the place in the order of each address that is told of.
+pub(crate) struct Raced {
+    /// The first that answered. Those before it that have not failed were slower by [`ATTEMPT_DELAY`] at least.
+    pub(crate) winner: Option<(usize, Connection)>,
+    /// Those that failed before that.
+    pub(crate) failures: Vec<(usize, Error)>,
+}
+
 /// Starts an attempt for each address in turn: the next one when the last has failed or [`ATTEMPT_DELAY`] has passed.
 /// The first success ends the others.
-async fn race<F>(addrs: Vec<Addr>, attempt: impl Fn(Addr) -> F) -> Result<Connection, Vec<Error>>
+pub(crate) async fn race<F>(addrs: Vec<Addr>, attempt: impl Fn(Addr) -> F) -> Raced
 where
     F: Future<Output = Result<Connection>> + Send + 'static,
 {
-    let mut addrs = addrs.into_iter();
+    let mut addrs = addrs.into_iter().enumerate();
     // With one address there is nothing to race, and no task is needed.
     if addrs.len() == 1
-        && let Some(addr) = addrs.next()
+        && let Some((at, addr)) = addrs.next()
     {
-        return attempt(addr).await.map_err(|error| vec![error]);
+        return match attempt(addr).await {
+            Ok(connection) => Raced { winner: Some((at, connection)), failures: Vec::new() },
+            Err(error) => Raced { winner: None, failures: vec![(at, error)] },
+        };
     }
     let mut running = JoinSet::new();
     let mut failures = Vec::new();
@@ -251,26 +299,27 @@ where
         tokio::select! {
             biased;
             Some(ended) = running.join_next() => match ended {
-                Ok(Ok(connection)) => return Ok(connection),
-                Ok(Err(error)) => {
-                    failures.push(error);
+                Ok((at, Ok(connection))) => return Raced { winner: Some((at, connection)), failures },
+                Ok((at, Err(error))) => {
+                    failures.push((at, error));
                     next_start = Box::pin(std::future::ready(()));
                 }
-                Err(panic) => failures.push(Error::system("connect", io::Error::other(panic))),
+                Err(panic) => failures.push((usize::MAX, Error::system("connect", io::Error::other(panic)))),
             },
             () = &mut next_start, if addrs.len() > 0 => {
-                if let Some(addr) = addrs.next() {
-                    running.spawn(attempt(addr));
+                if let Some((at, addr)) = addrs.next() {
+                    let connecting = attempt(addr);
+                    running.spawn(async move { (at, connecting.await) });
                 }
                 next_start = Box::pin(sleep_until(Instant::now() + ATTEMPT_DELAY));
             }
-            else => return Err(failures),
+            else => return Raced { winner: None, failures },
         }
     }
 }
 
 /// Takes turns between the two versions of IP, the first address's version first (RFC 8305, section 4).
-fn interleaved(addrs: Vec<Addr>) -> Vec<Addr> {
+pub(crate) fn interleaved(addrs: Vec<Addr>) -> Vec<Addr> {
     let Some(first) = addrs.first().map(Addr::domain) else { return addrs };
     let (ours, others): (Vec<_>, Vec<_>) = addrs.into_iter().partition(|addr| addr.domain() == first);
     let (mut ours, mut others) = (ours.into_iter(), others.into_iter());
@@ -285,7 +334,7 @@ fn interleaved(addrs: Vec<Addr>) -> Vec<Addr> {
 }
 
 /// How much an error says about the endpoint: a refusal more than silence, silence more than that there is no way.
-fn relevance(error: &Error) -> u8 {
+pub(crate) fn relevance(error: &Error) -> u8 {
     match (error.kind(), error.errno()) {
         (_, Some(Errno::ENETUNREACH | Errno::EADDRNOTAVAIL | Errno::EAFNOSUPPORT)) => 0,
         (_, Some(Errno::EHOSTUNREACH)) => 2,
@@ -322,7 +371,7 @@ mod tests {
                 _ => Socket::create(Domain::UNIX, Type::STREAM).map(Connection::from),
             }
         });
-        assert!(raced.await.is_ok());
+        assert!(raced.await.winner.is_some_and(|(at, _)| at == 1));
         assert_eq!(started.elapsed(), ATTEMPT_DELAY);
     }
 
@@ -332,7 +381,8 @@ mod tests {
         let raced = race(vec![addr("[::1]:1"), addr("127.0.0.1:2"), addr("[::1]:3")], |addr| async move {
             Err(Error::timeout("connect", "tried").at(&addr))
         });
-        assert_eq!(raced.await.expect_err("all fail").len(), 3);
+        let places: Vec<usize> = raced.await.failures.iter().map(|(at, _)| *at).collect();
+        assert_eq!(places, [0, 1, 2]);
         assert_eq!(started.elapsed(), Duration::ZERO);
     }
 

@@ -16,7 +16,7 @@ use socket2::Type;
 
 use super::endpoint::{Endpoint, Family, Target};
 use super::options::Value;
-use super::resolve::{Names, Purpose, resolve};
+use super::resolve::{Names, Purpose, check, resolve};
 use super::socket_file::{SocketFile, SocketFileOptions};
 use super::tap::{Tap, Tapped};
 use super::{Addr, BACKLOG, Connection, Error, PacketSocket, Result, Socket, endpoint, explain, inherited};
@@ -95,6 +95,10 @@ impl ListenConfig {
             }
             Target::Fd(fd) => vec![inherited::socket(*fd).map_err(|error| error.on(endpoint.name()))?],
             Target::Systemd(name) => inherited::from_systemd(name.as_deref())?,
+            Target::Srv { .. } => {
+                check(endpoint, Purpose::Listen, self.family, self.names).await?;
+                return Err(Error::usage("not an address to listen on").on(endpoint.name()));
+            }
             Target::Stdio | Target::Exec(_) | Target::File(_) => {
                 return Err(Error::usage(format!("`{}` is nothing to listen on", endpoint.name()))
                     .hinting("listen on a port, or on tcp:, udp:, unix:, vsock:, fd: or systemd"));

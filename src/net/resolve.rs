@@ -9,7 +9,7 @@ use socket2::Type;
 
 use super::endpoint::{Endpoint, Family, Port, SCHEMES, Target};
 use super::spelling::near;
-use super::{Addr, Error, ErrorKind, Result, lookup};
+use super::{Addr, Error, ErrorKind, Result, lookup, srv};
 
 /// What the addresses are wanted for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,6 +39,10 @@ pub enum Names {
 /// For an endpoint that is no socket address (`fd:`, `exec:`, ...) it is a mistake to ask.
 pub async fn resolve(endpoint: &Endpoint, purpose: Purpose, family: Family, names: Names) -> Result<Vec<Addr>> {
     match &endpoint.target {
+        Target::Srv { .. } => {
+            let hosts = srv::hosts(endpoint, purpose, family, names).await?;
+            Ok(hosts.into_iter().flat_map(|(_, addrs)| addrs).collect())
+        }
         Target::Unix { name, .. } => Ok(vec![Addr::Unix(name.clone())]),
         Target::Vsock { cid: Addr::CID_ANY, .. } if purpose == Purpose::Connect => {
             Err(Error::usage("`any` is no machine to connect to")
@@ -50,19 +54,45 @@ pub async fn resolve(endpoint: &Endpoint, purpose: Purpose, family: Family, name
             Ok(vec![Addr::Vsock { cid: *cid, port: libc::VMADDR_PORT_ANY }])
         }
         Target::Vsock { cid, port, .. } => Ok(vec![Addr::Vsock { cid: *cid, port: *port }]),
-        Target::Inet { family: written, host, .. } => {
-            let family = narrowed(*written, family).map_err(|error| error.on(endpoint.name()))?;
-            let port = usable_port(endpoint, purpose, names)?;
-            let addrs = match host {
-                None => local(purpose, family, port),
-                Some(host) => hosts(host, port, names).await.map_err(|error| error.on(endpoint.name()))?,
-            };
-            of_family(addrs, family, host.as_deref()).map_err(|error| error.on(endpoint.name()))
-        }
+        Target::Inet { .. } => resolve_host(endpoint, purpose, family, names).await,
         Target::Fd(_) | Target::Systemd(_) | Target::Stdio | Target::Exec(_) | Target::File(_) => {
             Err(Error::usage(format!("`{}` has no address to look up", endpoint.name())))
         }
     }
+}
+
+/// The hosts that an endpoint leads to, in the order in which they should be tried, each with its addresses: one host, or those of a service
+/// ([`Target::Srv`]), which are endpoints of their own.
+///
+/// # Errors
+/// As those of [`resolve`]. A host of a service that cannot be looked up is left out if there is another.
+pub async fn resolve_hosts(
+    endpoint: &Endpoint,
+    purpose: Purpose,
+    family: Family,
+    names: Names,
+) -> Result<Vec<(Endpoint, Vec<Addr>)>> {
+    match endpoint.target {
+        Target::Srv { .. } => srv::hosts(endpoint, purpose, family, names).await,
+        _ => Ok(vec![(endpoint.clone(), resolve(endpoint, purpose, family, names).await?)]),
+    }
+}
+
+/// The addresses of an endpoint of the Internet domain.
+pub(super) async fn resolve_host(
+    endpoint: &Endpoint,
+    purpose: Purpose,
+    family: Family,
+    names: Names,
+) -> Result<Vec<Addr>> {
+    let Target::Inet { family: written, host, .. } = &endpoint.target else { return Ok(Vec::new()) };
+    let family = narrowed(*written, family).map_err(|error| error.on(endpoint.name()))?;
+    let port = usable_port(endpoint, purpose, names)?;
+    let addrs = match host {
+        None => local(purpose, family, port),
+        Some(host) => hosts(host, port, names).await.map_err(|error| error.on(endpoint.name()))?,
+    };
+    of_family(addrs, family, host.as_deref()).map_err(|error| error.on(endpoint.name()))
 }
 
 /// Finds what is wrong with an endpoint without asking anybody for the address of a name: an unknown service, port 0 to
@@ -72,6 +102,21 @@ pub async fn resolve(endpoint: &Endpoint, purpose: Purpose, family: Family, name
 /// [`ErrorKind::Usage`]: what [`resolve()`] would say.
 pub async fn check(endpoint: &Endpoint, purpose: Purpose, family: Family, names: Names) -> Result<()> {
     let named = |error: Error| error.on(endpoint.name());
+    if let Target::Srv { .. } = endpoint.target {
+        return match (purpose, names) {
+            (Purpose::Listen, _) => {
+                Err(Error::usage("SRV records tell clients where a server is; none listens on them")
+                    .hinting(
+                        "listen on a port, and have a record lead to it: _wilco._tcp.example.com. SRV 0 0 51717 HOST.",
+                    )
+                    .on(endpoint.name()))
+            }
+            (Purpose::Connect, Names::Numeric) => Err(Error::usage("it is a name, and names are not looked up")
+                .on(endpoint.name())
+                .hinting("give addresses in digits, or leave -n out")),
+            (Purpose::Connect, Names::LookUp) => Ok(()),
+        };
+    }
     let Target::Inet { family: written, host, .. } = &endpoint.target else { return Ok(()) };
     narrowed(*written, family).map_err(named)?;
     usable_port(endpoint, purpose, names)?;

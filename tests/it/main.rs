@@ -13,6 +13,7 @@ mod daemon;
 mod datagrams;
 mod docs;
 mod exchange;
+mod failover;
 mod faults;
 mod fixtures;
 mod framing;

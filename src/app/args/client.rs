@@ -10,7 +10,7 @@ use super::{Common, Output, examples_and_statuses, value};
 use crate::wire::Framing;
 use crate::wire::assured::Level;
 
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 10] = [
     ("client cheerios 51717", "asks for a message, and sends it"),
     ("client cheerios 51717 -m hello", "sends this one"),
     ("seq 3 | client unix:box", "sends each line"),
@@ -19,6 +19,7 @@ const EXAMPLES: [(&str, &str); 9] = [
     ("client --framing whole cheerios 51717 < file", "sends a file, acknowledged as a whole"),
     ("client --raw cheerios 80 < request", "sends and receives bytes, as nc does"),
     ("seq 3 | client --assured a:51717 b:51717", "each exactly once, to whichever is there"),
+    ("seq 3 | client --assured srv:example.com", "the same, with the servers that the DNS names"),
     ("seq 3 | client --spool outbox cheerios 51717", "the same, even if this client dies"),
 ];
 
@@ -40,7 +41,8 @@ pub(in crate::app) enum LostSession {
 pub(in crate::app) struct ClientArgs {
     /// Where to connect: HOST PORT, or an address such as HOST:PORT, PORT, udp:HOST:PORT, unix:PATH, unix-dgram:@NAME,
     /// vsock:CID:PORT, exec:COMMAND; socket options follow, in quotes: 'db:5432?nodelay&keepalive=30s'. Of several, the first
-    /// that answers
+    /// that answers, and of a name with several addresses, too. srv:NAME stands for the servers that the DNS has in SRV records of _wilco._tcp.NAME
+    /// (or srv:_SERVICE._PROTOCOL.NAME), by their priority and weight
     #[arg(required = true, value_name = "HOST PORT | ADDRESS")]
     pub(in crate::app) addresses: Vec<OsString>,
     /// Send TEXT; may be given several times
@@ -56,8 +58,9 @@ pub(in crate::app) struct ClientArgs {
     #[arg(long, value_name = "TIME", env = "WILCO_TIMEOUT", value_parser = value::time)]
     pub(in crate::app) timeout: Option<Duration>,
     /// Assured delivery, by a server that speaks its protocol: each message is applied exactly once and in order, over as many connections as it
-    /// takes. It connects again by itself, to the next address where one fails (servers that store have to have one store
-    /// between them: another does not know the session). On standard output are replies only. Over UDP there are none,
+    /// takes. It connects again by itself, to the next address where one fails, ends, or has no room, at once and each once before it waits (servers that store
+    /// have to have one store between them: another does not know the session). Names are looked up anew each time. A connection may take 5 s an address
+    /// where there are several, and one that has taken that is tried last from then on. On standard output are replies only. Over UDP there are none,
     /// and a message has at most 1200 bytes with its header. Status
     /// 6 if the server has not what was sent to it
     #[arg(long, conflicts_with_all = ["raw", "no_ack"], help_heading = "Assured delivery")]

@@ -124,7 +124,8 @@ pub(in crate::app) struct ReplayArgs {
     /// The store that a server was given: its file, or nats://HOST:PORT/STREAM
     #[arg(value_parser = value::store())]
     pub(in crate::app) store: StoreAddress,
-    /// Where to connect: HOST PORT, or an address as a client takes it. Of several, the first that answers, and the others when it fails
+    /// Where to connect: HOST PORT, or an address as a client takes it. Of several (or a name with several addresses, or srv:NAME), the first that
+    /// answers, and the others when it fails
     #[arg(required = true, value_name = "HOST PORT | ADDRESS")]
     pub(in crate::app) addresses: Vec<OsString>,
     /// Only the last N

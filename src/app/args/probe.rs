@@ -30,7 +30,7 @@ const EXAMPLES: [(&str, &str); 3] = [
 #[command(after_long_help = format!("{STATES}\n{}", examples_and_statuses(&EXAMPLES)))]
 pub(in crate::app) struct ProbeArgs {
     /// What to ask about: HOST and its ports, services and ranges of ports, as in cheerios 22 http 8000-8010; or addresses such
-    /// as HOST:PORT, HOST:FIRST-LAST, PORT, unix:PATH, unix-seqpacket:@NAME, vsock:CID:PORT
+    /// as HOST:PORT, HOST:FIRST-LAST, PORT, unix:PATH, unix-seqpacket:@NAME, srv:NAME, vsock:CID:PORT
     #[arg(required = true, value_name = "HOST PORT[-PORT]... | ADDRESS")]
     pub(in crate::app) addresses: Vec<OsString>,
     /// One that answers is enough: the first that does is the only one shown

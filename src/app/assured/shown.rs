@@ -30,6 +30,10 @@ pub(in crate::app) struct Shown {
     is_quiet: bool,
     /// The servers that have opened the session.
     servers: Vec<String>,
+    /// The address of the connection; nothing while there is none.
+    place: String,
+    /// The address of the session before that.
+    opened_at: Option<String>,
     level: Option<Level>,
     /// What went wrong last: told once, until something else does.
     trouble: String,
@@ -55,6 +59,8 @@ impl Shown {
             is_watched,
             is_quiet: !verbosity.says_notices(),
             servers: Vec::new(),
+            place: String::new(),
+            opened_at: None,
             level: None,
             trouble: String::new(),
         })
@@ -80,6 +86,9 @@ impl Shown {
                 }
             }
             _ => {}
+        }
+        if let News::Lost { .. } = news {
+            self.place.clear();
         }
         if out.is_empty() {
             return Ok(());
@@ -121,7 +130,7 @@ impl Shown {
         let how = self.level.map_or("acknowledged", done);
         let mut summary = format!("{} sent, {} {how}", counts.accepted, counts.acknowledged);
         if !self.servers.is_empty() {
-            summary += &format!(" by {}", self.servers.join(" and "));
+            summary += &format!(" by {}", listed(&self.servers));
         }
         match delivery.tally().reconnects {
             0 => {}
@@ -133,22 +142,25 @@ impl Shown {
 
     fn say_news(&mut self, news: &News, delivery: &Delivery) {
         match news {
-            News::Connected { address, peer, .. } => match peer {
-                Some(peer) => tracing::info!("connected to {peer}"),
-                None => tracing::info!("connected to {address}"),
-            },
+            News::Connected { address, peer, .. } => {
+                self.place = peer.as_ref().map_or_else(|| address.clone(), ToString::to_string);
+                tracing::info!("connected to {}", self.place);
+            }
             News::Opened { server, level } => self.opened(server, *level),
             News::Acknowledged { .. } | News::Replies(_) => {
                 self.trouble.clear();
                 let (counts, elapsed) = (delivery.counts(), self.progress.elapsed());
+                let by = self.servers.last().map(|server| format!(" by {server}")).unwrap_or_default();
                 self.progress.show(|| {
                     let rate = counts.acknowledged as f64 / elapsed.as_secs_f64();
-                    format!("{} sent, {} acknowledged, {rate:.0} a second", counts.accepted, counts.acknowledged)
+                    format!("{} sent, {} acknowledged{by}, {rate:.0} a second", counts.accepted, counts.acknowledged)
                 });
             }
             News::Refused { number, code, reason } => {
                 self.say(&format!("message {number} was refused: {reason} ({code})"));
             }
+            // Another is tried at once: it is worth a word when there is none.
+            News::Lost { reason, again } if again.is_zero() => tracing::info!("{}: {reason}: going on", self.place),
             News::Lost { reason, again } => self.warn(reason, *again, "connecting again"),
             News::PutOff { reason, after, .. } => {
                 self.warn(&format!("the server says: {reason}"), *after, "sending again");
@@ -163,8 +175,13 @@ impl Shown {
 
     fn opened(&mut self, server: &str, level: Level) {
         tracing::info!("{server} opens the session: what it acknowledges is {}", done(level));
-        if !self.servers.iter().any(|known| known == server) {
-            self.servers.push(server.to_owned());
+        // The last is the one that has it now.
+        self.servers.retain(|known| known != server);
+        self.servers.push(server.to_owned());
+        let before = self.opened_at.replace(self.place.clone());
+        if before.is_some_and(|before| before != self.place) {
+            tracing::info!("moved to {server} at {}", self.place);
+            self.progress.show_now(format!("moved to {server} at {}", self.place));
         }
         let is_news = self.level.replace(level).is_none_or(|before| before > level);
         if is_news && level < Level::Stored && !self.is_quiet {
@@ -192,11 +209,15 @@ impl Shown {
         let mut add = |object: Object| out.extend_from_slice(object.line().as_bytes());
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         match news {
-            News::Connected { peer, local, .. } => add(Object::event("connected")
+            News::Connected { address, peer, local } => add(Object::event("connected")
+                .with("address", address.as_str())
                 .maybe("peer", peer.as_ref().map(ToString::to_string))
                 .maybe("local", local.as_ref().map(ToString::to_string))),
             News::Opened { server, level } => {
-                add(Object::event("opened").with("by", server.as_str()).with("how", done(*level)));
+                add(Object::event("opened")
+                    .with("by", server.as_str())
+                    .with("how", done(*level))
+                    .with("address", self.place.as_str()));
             }
             News::Acknowledged { first, last } => add(Object::event("receipt")
                 .with("first", *first)
@@ -213,7 +234,10 @@ impl Shown {
                 .with("reason", reason.as_str())
                 .with("code", code.0)),
             News::Lost { reason, again } => {
-                add(Object::event("lost").with("reason", reason.as_str()).with("again_ms", milliseconds(*again)));
+                add(Object::event("lost")
+                    .with("reason", reason.as_str())
+                    .with("again_ms", milliseconds(*again))
+                    .maybe("address", Some(self.place.as_str()).filter(|place| !place.is_empty())));
             }
             News::PutOff { code, reason, after } => add(Object::event("put-off")
                 .with("reason", reason.as_str())
@@ -222,6 +246,14 @@ impl Shown {
             News::Full(reason) => add(Object::event("full").with("reason", reason.as_str())),
             News::Accepted(_) | News::Done => {}
         }
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(names: &[String]) -> String {
+    match names {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        names => names.concat(),
     }
 }
 

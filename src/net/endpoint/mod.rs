@@ -45,6 +45,13 @@ pub enum Target {
         /// A port or the name of a service.
         port: Port,
     },
+    /// `srv:NAME`: the hosts that the DNS says offer a service (RFC 2782).
+    Srv {
+        /// `SOCK_STREAM` for a service over TCP, `SOCK_DGRAM` for one over UDP.
+        socket_type: Type,
+        /// The name of the service, such as `_wilco._tcp.example.com`.
+        name: String,
+    },
     /// `unix:PATH`, `unix:@NAME` and their forms for datagrams and sequenced packets.
     Unix {
         /// `SOCK_STREAM`, `SOCK_DGRAM` or `SOCK_SEQPACKET`.
@@ -98,9 +105,10 @@ impl Endpoint {
     /// The socket type that it asks for, where the writing decides it.
     pub fn socket_type(&self) -> Option<Type> {
         match &self.target {
-            Target::Inet { socket_type, .. } | Target::Unix { socket_type, .. } | Target::Vsock { socket_type, .. } => {
-                Some(*socket_type)
-            }
+            Target::Inet { socket_type, .. }
+            | Target::Srv { socket_type, .. }
+            | Target::Unix { socket_type, .. }
+            | Target::Vsock { socket_type, .. } => Some(*socket_type),
             Target::Exec(_) => Some(Type::STREAM),
             Target::Fd(_) | Target::Systemd(_) | Target::Stdio | Target::File(_) => None,
         }
@@ -129,6 +137,7 @@ impl fmt::Display for Target {
             Self::Inet { host: Some(host), port, .. } if host.contains(':') => write!(f, "{name}:[{host}]:{port}"),
             Self::Inet { host: Some(host), port, .. } => write!(f, "{name}:{host}:{port}"),
             Self::Inet { host: None, port, .. } => write!(f, "{name}:{port}"),
+            Self::Srv { name: service, .. } => write!(f, "{name}:{service}"),
             Self::Unix { name: unix, .. } => write!(f, "{name}:{}{unix}", slashes(&unix.to_string())),
             Self::Vsock { cid, port, .. } => write!(f, "{name}:{}:{port}", Cid(*cid)),
             Self::Fd(fd) => write!(f, "{name}:{fd}"),

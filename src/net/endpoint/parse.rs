@@ -12,6 +12,7 @@ use socket2::{Domain, Type};
 use super::scheme::{self, Form, Scheme, is_service_name};
 use super::{Endpoint, Family, Port, Target};
 use crate::net::options::Setting;
+use crate::net::srv::SERVICE;
 use crate::net::{Addr, Error, MAX_ABSTRACT_NAME, MAX_UNIX_PATH, Result, UnixName, percent};
 
 impl FromStr for Endpoint {
@@ -26,6 +27,7 @@ impl FromStr for Endpoint {
         };
         let target = match scheme.form {
             Form::Inet(socket_type, family) => parse_inet(scheme, socket_type, family, body)?,
+            Form::Srv => parse_srv(scheme, body)?,
             Form::Unix(socket_type) => Target::Unix { socket_type, name: parse_unix_name(scheme, body)? },
             Form::Vsock(socket_type) => parse_vsock(scheme, socket_type, body)?,
             Form::Fd => Target::Fd(body.parse().ok().filter(|fd| *fd >= 0).ok_or_else(|| {
@@ -65,6 +67,12 @@ impl Endpoint {
     /// # Errors
     /// As for parsing an address.
     pub fn source(&self, text: &str) -> Result<Self> {
+        if let Target::Srv { socket_type, .. } = self.target {
+            // Those hosts have addresses of the Internet domain.
+            let (family, host, port) = (Family::Any, None, Port::Number(0));
+            let host = Target::Inet { socket_type, family, host, port };
+            return Self { target: host, options: Vec::new() }.source(text);
+        }
         let scheme = Scheme::of(&self.target);
         let target = match &self.target {
             Target::Inet { socket_type, family, .. } => {
@@ -92,7 +100,7 @@ impl Endpoint {
         let domain = match &target {
             Target::Inet { family: Family::V6, .. } => Some(Domain::IPV6),
             // Which of the two it will be shows only when it is resolved; the names of options are the same.
-            Target::Inet { .. } => Some(Domain::IPV4),
+            Target::Inet { .. } | Target::Srv { .. } => Some(Domain::IPV4),
             Target::Unix { .. } | Target::Exec(_) => Some(Domain::UNIX),
             Target::Vsock { .. } => Some(Domain::VSOCK),
             Target::Fd(_) | Target::Systemd(_) => None,
@@ -104,7 +112,7 @@ impl Endpoint {
                 None
             }
         };
-        let any_family = matches!(target, Target::Inet { family: Family::Any, .. });
+        let any_family = matches!(target, Target::Inet { family: Family::Any, .. } | Target::Srv { .. });
         let endpoint = Self { target, options };
         if let (Some(domain), Some(socket_type)) = (domain, endpoint.socket_type()) {
             for option in &endpoint.options {
@@ -194,6 +202,40 @@ fn parse_port(port: &str) -> Result<Port> {
         false if is_service_name(port) => Ok(Port::Service(port.to_owned())),
         false => Err(wrong()),
     }
+}
+
+/// `example.com`, which stands for `_wilco._tcp.example.com`, or the name of a service in full.
+fn parse_srv(scheme: &Scheme, body: &str) -> Result<Target> {
+    let body = body.strip_suffix('/').unwrap_or(body);
+    let name = body.strip_suffix('.').unwrap_or(body);
+    if name.is_empty() {
+        return Err(scheme.lacks("a name"));
+    }
+    if let Some((host, port)) = name.split_once(':') {
+        return Err(Error::usage(format!("`{}` has a port, and SRV records say which", name.escape_debug()))
+            .hinting(format!("write {}:{host}, or tcp:{host}:{port} for one host", scheme.name)));
+    }
+    if name.parse::<IpAddr>().is_ok() {
+        return Err(Error::usage(format!("`{name}` is an address, and only names have SRV records"))
+            .hinting("a name is such as example.com; for an address write tcp:HOST:PORT"));
+    }
+    parse_host(name)?;
+    let name = match name.starts_with('_') {
+        true => name.to_owned(),
+        false => format!("{SERVICE}.{name}"),
+    };
+    let protocol = name.split('.').nth(1).unwrap_or_default();
+    let socket_type = match protocol.to_ascii_lowercase().as_str() {
+        "_tcp" => Type::STREAM,
+        "_udp" => Type::DGRAM,
+        _ => {
+            return Err(Error::usage(format!("`{name}` is no name of a service over TCP or UDP")).hinting(format!(
+                "write {}:{SERVICE}.example.com, or {}:example.com for the same",
+                scheme.name, scheme.name
+            )));
+        }
+    };
+    Ok(Target::Srv { socket_type, name })
 }
 
 fn parse_unix_name(scheme: &Scheme, body: &str) -> Result<UnixName> {

@@ -24,6 +24,7 @@ pub struct Scheme {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Form {
     Inet(Type, Family),
+    Srv,
     Unix(Type),
     Vsock(Type),
     Fd,
@@ -43,6 +44,7 @@ pub static SCHEMES: &[Scheme] = &[
     row("udp", "HOST:PORT or PORT", "Internet datagrams", Form::Inet(Type::DGRAM, Family::Any)),
     row("udp4", "HOST:PORT or PORT", "Internet datagrams, IPv4 only", Form::Inet(Type::DGRAM, Family::V4)),
     row("udp6", "HOST:PORT or PORT", "Internet datagrams, IPv6 only", Form::Inet(Type::DGRAM, Family::V6)),
+    row("srv", "NAME", "the hosts that SRV records of the DNS have for a service, for clients", Form::Srv),
     row("unix", "PATH or @NAME", "Unix stream, by path or abstract name", Form::Unix(Type::STREAM)),
     row("unix-dgram", "PATH or @NAME", "Unix datagrams", Form::Unix(Type::DGRAM)),
     row("unix-seqpacket", "PATH or @NAME", "Unix sequenced packets", Form::Unix(Type::SEQPACKET)),
@@ -114,6 +116,7 @@ impl Scheme {
     pub(super) fn of(target: &Target) -> &'static Self {
         let form = match target {
             Target::Inet { socket_type, family, .. } => Form::Inet(*socket_type, *family),
+            Target::Srv { .. } => Form::Srv,
             Target::Unix { socket_type, .. } => Form::Unix(*socket_type),
             Target::Vsock { socket_type, .. } => Form::Vsock(*socket_type),
             Target::Fd(_) => Form::Fd,

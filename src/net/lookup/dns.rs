@@ -94,6 +94,52 @@ pub async fn records(name: &str, record_type: Option<&str>, server: Option<Socke
     Ok(records)
 }
 
+/// A host that offers a service (RFC 2782).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Srv {
+    /// The lowest is tried first.
+    pub priority: u16,
+    /// Of several with one priority: how often it is to be tried first, in relation to the others.
+    pub weight: u16,
+    /// The port.
+    pub port: u16,
+    /// The name of the host, with the dot of the root at its end; that alone says that the service is decidedly not available.
+    pub target: String,
+}
+
+/// The hosts that offer a service, as its SRV records have them and in no order: `_wilco._tcp.example.com`.
+///
+/// As [`records`] asks, and for as long.
+///
+/// # Errors
+/// As those of [`records`].
+pub async fn services(name: &str) -> Result<Vec<Srv>> {
+    let (question, types) = question(name, Some("SRV"))?;
+    let config = configuration(None)?;
+    let servers: Vec<String> = config.name_servers().iter().map(|server| server.ip.to_string()).collect();
+    let answers = match ask(&resolver(config)?, &question, RecordType::SRV).await {
+        Ok(answers) => answers,
+        // Whether there is something else under that name matters to nobody who looks for a service.
+        Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Vec::new(),
+        Err(error) => return Err(explain(error, types, &servers).on(name)),
+    };
+    // Of CNAME records that lead nowhere, none is left either.
+    let found: Vec<Srv> = answers.iter().filter_map(Srv::of).collect();
+    match found.is_empty() {
+        true => Err(Error::lookup(OPERATION, "there is no SRV record of that name")
+            .hinting("check the spelling, or write HOST:PORT, which needs no such record")
+            .on(name)),
+        false => Ok(found),
+    }
+}
+
+impl Srv {
+    fn of(answer: &Answer) -> Option<Self> {
+        let RData::SRV(srv) = &answer.data else { return None };
+        Some(Self { priority: srv.priority, weight: srv.weight, port: srv.port, target: srv.target.to_ascii() })
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Types {
     One(RecordType),

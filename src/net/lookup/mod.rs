@@ -10,7 +10,7 @@ mod hosts;
 use std::fmt;
 
 pub use databases::{Network, Protocol, Service, network, protocol, service, service_name, service_port};
-pub use dns::{DNS_TIMEOUT, RECORD_TYPES, Record, records};
+pub use dns::{DNS_TIMEOUT, RECORD_TYPES, Record, Srv, records, services};
 pub use hosts::{Host, host, literal, numeric_host, reverse};
 
 /// What is found shows as lines of cells; see [`Aligned`].

@@ -31,8 +31,10 @@ impl Target {
     /// # Errors
     /// There is nobody, or the endpoint is no address of a server.
     pub async fn find(endpoint: &Endpoint, connector: &Connector) -> Result<Self> {
-        use crate::net::Target::{Inet, Unix, Vsock};
-        let (Inet { socket_type, .. } | Unix { socket_type, .. } | Vsock { socket_type, .. }) = endpoint.target else {
+        use crate::net::Target::{Inet, Srv, Unix, Vsock};
+        let (Inet { socket_type, .. } | Srv { socket_type, .. } | Unix { socket_type, .. } | Vsock { socket_type, .. }) =
+            endpoint.target
+        else {
             return Err(not_an_address(endpoint));
         };
         let addrs = match resolve(endpoint, Purpose::Connect, connector.family, connector.names).await {

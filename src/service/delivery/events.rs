@@ -86,6 +86,7 @@ impl Delivery {
                 self.reached.connected = true;
                 self.telling.tell(connected(address, &connection));
                 self.link = Some(Link::new(connection, self.sender.speech(), self.max_reply));
+                self.tell(Input::Places(self.places.count()));
                 self.tell(Input::Connected);
             }
             // A mistake does not get better, and a permission is not given by waiting.

@@ -156,6 +156,7 @@ fn heard<F, G>(input: Input<F>, hear: impl FnOnce(F) -> Option<G>) -> Option<Inp
         Input::Accepted(run) => Input::Accepted(run),
         Input::Assigned(next) => Input::Assigned(next),
         Input::NoMore => Input::NoMore,
+        Input::Places(count) => Input::Places(count),
         Input::Connected => Input::Connected,
         Input::NotConnected(reason) => Input::NotConnected(reason),
         Input::Broken(reason) => Input::Broken(reason),

@@ -12,6 +12,7 @@ mod machine;
 mod news;
 mod packets;
 mod places;
+mod round;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -300,6 +301,7 @@ impl Delivery {
             Output::Refused { number, code, reason, body } => keeping.keep_refused(number, code, reason, body),
             Output::Replies(run) => telling.tell(News::Replies(run)),
             Output::Final { through, checksum } => {
+                places.served();
                 keeping.settle(through, checksum);
                 telling.tell(News::Acknowledged { first: reached.settled + 1, last: through });
                 reached.settled = through;

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::round::{Hosts, Place, Ways};
 use super::*;
-use crate::net::Stream;
+use crate::net::{Addr, Stream};
 use crate::service::spool::SpoolConfig;
-use crate::service::{Batch, Error};
+use crate::service::{Batch, BoxFuture, Error};
 use crate::wire::assured::{Again, ClientFrame, Code, FrameDecoder, Grant, Level, Run, Sender, ServerFrame, checksum};
 
 /// What a server does with one connection.
@@ -52,12 +53,32 @@ fn fake(manners: &[Manner]) -> Shared {
 }
 
 fn places(fake: &Shared) -> Places {
-    let fake = Arc::clone(fake);
-    let dial = move |start: usize| -> crate::service::BoxFuture<'static, _> {
-        let fake = Arc::clone(&fake);
+    Places::reached(vec!["one".to_owned(), "two".to_owned()], Arc::new(Two(Arc::clone(fake))))
+}
+
+/// Two names, each with one address, of the same server.
+struct Two(Shared);
+
+impl Ways for Two {
+    fn given(&self) -> usize {
+        2
+    }
+
+    fn look_up(&self, given: usize) -> BoxFuture<'static, net::Result<Hosts>> {
+        let found = || {
+            let endpoint: Endpoint = format!("tcp:192.0.2.{given}:1").parse()?;
+            let addr = Addr::Inet(std::net::SocketAddr::from(([192, 0, 2, given as u8], 1)));
+            Ok(vec![(endpoint, vec![addr])])
+        };
+        let found = found();
+        Box::pin(async { found })
+    }
+
+    fn connect(&self, place: &Place, _: Duration) -> BoxFuture<'static, net::Result<net::Connection>> {
+        let (fake, given) = (Arc::clone(&self.0), place.given);
         Box::pin(async move {
             let manner = with(&fake, |fake| {
-                fake.dialled.push(start);
+                fake.dialled.push(given);
                 fake.manners.pop_front().unwrap_or(Manner::Serve)
             });
             if let Manner::Refuse = manner {
@@ -65,10 +86,9 @@ fn places(fake: &Shared) -> Places {
             }
             let (near, far) = Stream::pair(64 * 1024);
             tokio::spawn(serve(fake, far, manner));
-            Ok((start, near.into()))
+            Ok(near.into())
         })
-    };
-    Places::dialled(vec!["one".to_owned(), "two".to_owned()], Box::new(dial))
+    }
 }
 
 /// Serves one connection; `None` once it is cut.

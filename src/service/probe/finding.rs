@@ -113,7 +113,10 @@ impl Finding {
 }
 
 fn is_udp(endpoint: &Endpoint) -> bool {
-    matches!(endpoint.target, Target::Inet { socket_type: Type::DGRAM, .. })
+    matches!(
+        endpoint.target,
+        Target::Inet { socket_type: Type::DGRAM, .. } | Target::Srv { socket_type: Type::DGRAM, .. }
+    )
 }
 
 #[cfg(test)]

@@ -76,7 +76,9 @@ impl TryFrom<Endpoint> for Place {
 
     fn try_from(endpoint: Endpoint) -> Result<Self> {
         match &endpoint.target {
-            Target::Inet { .. } | Target::Unix { .. } | Target::Vsock { .. } => Ok(Self::of_one(endpoint)),
+            Target::Inet { .. } | Target::Srv { .. } | Target::Unix { .. } | Target::Vsock { .. } => {
+                Ok(Self::of_one(endpoint))
+            }
             Target::Fd(_) | Target::Systemd(_) | Target::Stdio | Target::Exec(_) | Target::File(_) => {
                 Err(Error::usage(format!("`{}` is no address where something may be or not", endpoint.name()))
                     .hinting("there are tcp:, unix:, unix-seqpacket:, unix-dgram:, vsock: and udp:"))

@@ -12,11 +12,40 @@ use super::{BACK_OFF, HEALTHY_AFTER, LONGEST_PAUSE};
 pub(super) struct Pauses {
     random: u64,
     most: Duration,
+    /// How many places there are to connect to.
+    places: usize,
+    /// How many were left one after the other, with nothing settled at any of them.
+    left: usize,
 }
 
 impl Pauses {
     pub(super) fn new(seed: u64) -> Self {
-        Self { random: seed, most: BACK_OFF.0 }
+        Self { random: seed, most: BACK_OFF.0, places: 1, left: 0 }
+    }
+
+    /// There are so many places.
+    pub(super) fn know(&mut self, places: usize) {
+        self.places = places;
+    }
+
+    /// A place has done what it is there for.
+    pub(super) fn served(&mut self) {
+        self.left = 0;
+    }
+
+    /// None of the places is of use now.
+    pub(super) fn left_all(&mut self) {
+        self.left = self.places;
+    }
+
+    /// A place is left for another: whether there is one that was not left since one has served. Where all were, it begins anew, after a pause.
+    pub(super) fn has_another(&mut self) -> bool {
+        self.left = self.left.saturating_add(1);
+        let has_another = self.left < self.places;
+        if !has_another {
+            self.left = 0;
+        }
+        has_another
     }
 
     /// The next pause.
@@ -78,6 +107,19 @@ mod tests {
         pauses.after_use(HEALTHY_AFTER / 2);
         assert_eq!(pauses.most, BACK_OFF.1);
         assert!(pauses.after_use(HEALTHY_AFTER) <= BACK_OFF.0);
+    }
+
+    #[test]
+    fn each_place_is_left_once_before_there_is_a_pause() {
+        let mut pauses = Pauses::new(1);
+        assert!(!pauses.has_another());
+        pauses.know(3);
+        for _ in 0..3 {
+            assert!(pauses.has_another() && pauses.has_another() && !pauses.has_another());
+        }
+        assert!(pauses.has_another());
+        pauses.served();
+        assert!(pauses.has_another() && pauses.has_another() && !pauses.has_another());
     }
 
     #[test]

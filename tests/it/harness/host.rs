@@ -35,12 +35,11 @@ pub(crate) struct Hosts {
 impl Hosts {
     /// Makes the two hosts, or skips the test `name` and returns `None` where that is not allowed.
     pub(crate) fn new(name: &str, families: Families) -> Option<Hosts> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         if !is_root() {
             skip(name, "network namespaces need root");
             return None;
         }
-        let own = format!("wilco-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let own = own_name();
         // Addresses set aside for documentation and for private use; each pair of hosts is alone with them.
         let hosts = Hosts {
             cheerios: Host::new(format!("{own}-cheerios"), "192.0.2.1", "fd00:51:717::1"),
@@ -61,6 +60,27 @@ impl Hosts {
 }
 
 impl Host {
+    /// A host without a cable: its own loopback addresses, these lines in its list of names, and this name server, which the test may start there.
+    /// Skips the test and returns `None` where that is not allowed.
+    pub(crate) fn alone(test: &str, names: &str, name_server: &str) -> Option<Host> {
+        if !is_root() {
+            skip(test, "network namespaces need root");
+            return None;
+        }
+        let host = Host::new(own_name() + "-alone", "127.0.0.1", "::1");
+        ip(&["-n", &host.namespace, "link", "set", "lo", "up"]);
+        host.write("hosts", &format!("127.0.0.1 localhost\n::1 localhost\n{names}"));
+        host.write("nsswitch.conf", "hosts: files\n");
+        host.write("resolv.conf", &format!("nameserver {name_server}\n"));
+        Some(host)
+    }
+
+    fn write(&self, file: &str, content: &str) {
+        let directory = self.files();
+        fs::create_dir_all(&directory).expect("make the directory of a host's files");
+        fs::write(directory.join(file), content).expect("write a host's file");
+    }
+
     fn new(namespace: String, v4: &'static str, v6: &'static str) -> Host {
         ip(&["netns", "add", &namespace]);
         Host { namespace, v4, v6 }
@@ -89,10 +109,8 @@ impl Host {
         if families != Families::V4 {
             names += &format!("{} cheerios\n", far.v6);
         }
-        let directory = self.files();
-        fs::create_dir_all(&directory).expect("make the directory of a host's files");
-        fs::write(directory.join("hosts"), names).expect("write a host's list of names");
-        fs::write(directory.join("nsswitch.conf"), "hosts: files\n").expect("write where a host looks for names");
+        self.write("hosts", &names);
+        self.write("nsswitch.conf", "hosts: files\n");
     }
 
     fn files(&self) -> PathBuf {
@@ -105,6 +123,12 @@ impl Drop for Host {
         let _ = Command::new("ip").args(["netns", "delete", &self.namespace]).output();
         let _ = fs::remove_dir_all(self.files());
     }
+}
+
+/// What no other host is called.
+fn own_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("wilco-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn ip(arguments: &[&str]) -> String {

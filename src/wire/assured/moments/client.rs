@@ -366,6 +366,47 @@ fn a_server_that_sends_everybody_away_does_not_keep_a_client_spinning() {
 }
 
 #[test]
+fn where_one_server_is_of_no_use_the_others_are_tried_at_once_and_each_once() {
+    let overloaded =
+        || ServerFrame::Error { code: Code::OVERLOADED, again: Again::After(seconds(9)), reason: "full".into() };
+    let drain = || ServerFrame::Bye { acknowledged: 0, drain: true };
+    let mut client = Client::open(9);
+    client.says();
+    client.sender.handle(sender::Input::Places(3), client.now);
+    for round in 0..3 {
+        for left in [drain(), overloaded()] {
+            client.hear(left);
+            let said = client.says();
+            assert!(said.contains("again: 0ns") && said.contains("Connect { elsewhere: true }"), "{round}: {said}");
+            client.sender.handle(sender::Input::Connected, client.now);
+            client.says();
+        }
+        // All have sent it away.
+        client.hear(overloaded());
+        let said = client.says();
+        assert!(!said.contains("again: 0ns") && !said.contains("Connect"), "{round}: {said}");
+        assert!(client.reconnects().contains("elsewhere: true"));
+        client.connect(grant(0));
+        client.says();
+    }
+    // Whoever has settled something was of use, and may be so again.
+    for number in 1..5 {
+        client.hear(ServerFrame::Acknowledged(number));
+        client.hear(ServerFrame::Bye { acknowledged: number, drain: true });
+        let said = client.says();
+        assert!(said.contains("again: 0ns"), "{said}");
+        client.connect(grant(number));
+        client.says();
+    }
+    // What is silent is left at once, too, and nobody there is a reason to wait.
+    client.hear(ServerFrame::Acknowledged(5));
+    client.says();
+    assert!(client.later(ACKNOWLEDGE_TIMEOUT).contains("again: 0ns"));
+    client.sender.handle(sender::Input::NotConnected("nobody".to_owned()), client.now);
+    assert!(!client.says().contains("again: 0ns"));
+}
+
+#[test]
 fn what_was_assigned_and_is_not_held_is_wanted_and_keeps_the_session_going() {
     let mut client = Client::open(2);
     client.sender.handle(sender::Input::Assigned(5), client.now);

@@ -159,6 +159,7 @@ impl Sender {
     fn finish(&mut self, through: u64, now: Instant) {
         if through > self.settled {
             (self.moved, self.waiting) = (now, now);
+            self.pauses.served();
             self.taken_over = 0;
             self.tally.settled += through - self.settled;
             self.sent_bytes -= self.held.size_of(self.settled + 1..=through.min(self.sent));
@@ -201,7 +202,10 @@ impl Sender {
         match (drain, self.link) {
             (true, Link::Open(since)) => {
                 self.elsewhere = true;
-                let pause = self.pauses.after_order(now.saturating_duration_since(since));
+                let pause = match self.pauses.has_another() {
+                    true => Duration::ZERO,
+                    false => self.pauses.after_order(now.saturating_duration_since(since)),
+                };
                 self.events.push_back(Event::Disconnect);
                 self.down("the server is about to end".to_owned(), now, pause);
             }
@@ -221,7 +225,10 @@ impl Sender {
             Again::After(least) => {
                 self.events.push_back(Event::Disconnect);
                 self.elsewhere = true;
-                let again = self.pause(now).max(self.pauses.stretched(least));
+                let again = match self.pauses.has_another() {
+                    true => Duration::ZERO,
+                    false => self.pause(now).max(self.pauses.stretched(least)),
+                };
                 self.down(format!("the server says: {reason}"), now, again);
             }
         }

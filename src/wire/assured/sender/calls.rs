@@ -43,6 +43,8 @@ pub enum Input<F> {
     Assigned(u64),
     /// There will be no more.
     NoMore,
+    /// There are so many places to connect to; one until it is told. Where one is of no use, the others are tried without a pause, each once.
+    Places(usize),
     /// There is a connection.
     Connected,
     /// There is none to be had now.
@@ -102,7 +104,7 @@ pub enum Output<'a, F = ClientFrame<'a>> {
     Lost {
         /// What has happened.
         reason: String,
-        /// After how long.
+        /// After how long; not at all if another server is to be tried at once.
         again: Duration,
     },
     /// The server cannot take messages now.

@@ -196,9 +196,13 @@ impl Sender {
                 self.assigned(next);
             }
             Input::NoMore => self.no_more = true,
+            Input::Places(count) => self.pauses.know(count),
             Input::Connected if self.link == Link::Connecting => self.open(now),
             Input::Connected => {}
-            Input::NotConnected(reason) => self.lose(reason, now),
+            Input::NotConnected(reason) => {
+                self.pauses.left_all();
+                self.lose(reason, now);
+            }
             Input::Frame(frame) => {
                 self.heard = now;
                 self.pinged = false;
@@ -360,14 +364,15 @@ impl Sender {
         ClientFrame::Message { number: self.sent, origin, body }
     }
 
-    /// The connection is lost, or there is none to be had: another is made after a pause.
+    /// The connection is lost, or there is none to be had: another is made, elsewhere at once or after a pause.
     fn lose(&mut self, reason: String, now: Instant) {
         if matches!(self.link, Link::Down(_) | Link::Over) {
             return;
         }
-        let pause = self.pause(now);
         // One that was not even opened may be of no use.
         self.elsewhere |= !self.is_open();
+        let at_once = self.elsewhere && self.pauses.has_another();
+        let pause = if at_once { Duration::ZERO } else { self.pause(now) };
         self.down(reason, now, pause);
     }
 

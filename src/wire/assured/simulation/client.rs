@@ -53,6 +53,8 @@ pub(super) struct Process {
     sent: u64,
     /// The last that was refused.
     refused: u64,
+    /// How many servers were left at once since a time, with nothing final but up to a number.
+    left: (u64, u64, usize),
 }
 
 /// What becomes of a process that is driven.
@@ -143,8 +145,9 @@ impl World {
             seed,
         };
         let sender = Sender::new(config, start, now);
+        let (link, left) = (None, (0, 0, 0));
         client.process =
-            Some(Process { sender, attempt: 0, server, link: None, wake: 0, said_no_more: false, sent: 0, refused: 0 });
+            Some(Process { sender, attempt: 0, server, link, wake: 0, said_no_more: false, sent: 0, refused: 0, left });
         self.note(|| format!("client {at} starts: {start:?}"));
         self.check_spool(at, start.next);
         self.accept(at, start.next);
@@ -190,6 +193,8 @@ impl World {
             return;
         };
         process.link = Some(self.connections.len());
+        let places = if self.mutation == Some(Mutation::Round) { usize::MAX } else { self.plan.servers };
+        process.sender.handle(Input::Places(places), now);
         process.sender.handle(Input::Connected, now);
         let served = Some(Served::new(&self.plan, server, now));
         let (mut up, down) = <(Pipe, Pipe)>::default();
@@ -290,6 +295,7 @@ impl World {
                     if reason.contains("protocol") {
                         self.complain(|| format!("client {at}: {reason}"));
                     }
+                    self.check_round(at, process, again.is_zero());
                     if self.mutation == Some(Mutation::C5) {
                         self.forget(at, process);
                     }
@@ -317,6 +323,18 @@ impl World {
         }
         self.complain(|| format!("client {at} is busy without end"));
         Fate::Gone
+    }
+
+    /// Servers that are of no use are each left at once, but not again and again.
+    fn check_round(&mut self, at: usize, process: &mut Process, at_once: bool) {
+        let Client { told, .. } = self.clients[at];
+        let (settled, since, left) = process.left;
+        let goes_on = at_once && settled == told && self.now < since + 10 * SECOND;
+        process.left = if goes_on { (settled, since, left + 1) } else { (told, self.now, usize::from(at_once)) };
+        // One more is the first that has ended in order when all were tried.
+        if process.left.2 > self.plan.servers + 1 {
+            self.complain(|| format!("client {at} goes on to another server again and again without a pause"));
+        }
     }
 
     fn end(&mut self, at: usize, process: &Process, end: End) -> Fate {

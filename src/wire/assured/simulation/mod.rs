@@ -50,6 +50,8 @@ enum Mutation {
     C4,
     /// Without a spool, what was sent is forgotten when the connection is lost.
     C5,
+    /// There is always another server to go to at once.
+    Round,
     /// An older owner's messages are applied.
     S1,
     /// A run is applied whatever came before it.
@@ -124,12 +126,13 @@ fn a_session_that_was_copied_or_set_back_is_never_lost_silently() {
 }
 
 /// In which kind of world a broken rule shows, and within how many of them.
-const MUTATIONS: [(Mutation, Scenario, u64); 11] = [
+const MUTATIONS: [(Mutation, Scenario, u64); 12] = [
     (Mutation::C1, Scenario::Plain, 200),
     (Mutation::C2, Scenario::Plain, 200),
     (Mutation::C3, Scenario::SpoolBack, 400),
     (Mutation::C4, Scenario::Plain, 200),
     (Mutation::C5, Scenario::Plain, 200),
+    (Mutation::Round, Scenario::Plain, 400),
     (Mutation::S1, Scenario::Cloned, 400),
     (Mutation::S2NoCompare, Scenario::Plain, 200),
     (Mutation::S2TwoTransactions, Scenario::Plain, 200),

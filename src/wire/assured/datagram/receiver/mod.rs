@@ -53,6 +53,8 @@ pub struct DatagramReceiver {
     acknowledge: bool,
     packets: VecDeque<ServerPacket<'static>>,
     drains: bool,
+    /// Whether the client was told that.
+    said_so: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,6 +92,7 @@ impl DatagramReceiver {
             acknowledge: false,
             packets: VecDeque::new(),
             drains: false,
+            said_so: false,
         }
     }
 
@@ -156,14 +159,8 @@ impl DatagramReceiver {
             return;
         }
         if self.drains {
-            let (code, reason) = (Code::OVERLOADED, "the server is about to end".to_owned());
-            return self.say(ServerPacket::Error {
-                session: self.session.clone(),
-                attempt: None,
-                code,
-                again: Again::After(Duration::ZERO),
-                reason: reason.into(),
-            });
+            self.said_so = true;
+            return self.say(self.farewell());
         }
         if self.is_put_off(now) {
             return;
@@ -259,6 +256,11 @@ impl DatagramReceiver {
         if self.state == State::Closed {
             return ReceiverOutput::Close;
         }
+        if self.drains && !self.said_so && self.state == State::Open && self.is_quiet() {
+            // A client that has nothing to send now would not hear it before it has.
+            self.said_so = true;
+            return ReceiverOutput::Send(self.farewell());
+        }
         match !self.in_hand && self.state == State::Open && self.has_next() {
             true => ReceiverOutput::Apply(self.hand_over()),
             false => ReceiverOutput::Wait,
@@ -282,6 +284,18 @@ impl DatagramReceiver {
 
     fn has_next(&self) -> bool {
         self.waiting.has_next(self.handed.0 + 1)
+    }
+
+    /// The client is to go on elsewhere, now.
+    fn farewell(&self) -> ServerPacket<'static> {
+        let (session, reason) = (self.session.clone(), "the server is about to end".into());
+        ServerPacket::Error {
+            session,
+            attempt: None,
+            code: Code::OVERLOADED,
+            again: Again::After(Duration::ZERO),
+            reason,
+        }
     }
 
     /// All that follows what the store was given last.

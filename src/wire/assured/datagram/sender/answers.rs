@@ -171,6 +171,7 @@ impl DatagramSender {
         }
         if last > self.settled {
             (self.moved, self.waiting) = (now, now);
+            self.pauses.served();
             self.tally.settled += last - self.settled;
             self.settled = last;
         }
@@ -207,7 +208,10 @@ impl DatagramSender {
             Again::After(least) => {
                 self.events.push_back(Event::Disconnect);
                 self.elsewhere = true;
-                let again = self.pauses.next().max(self.pauses.stretched(least));
+                let again = match self.pauses.has_another() {
+                    true => Duration::ZERO,
+                    false => self.pauses.next().max(self.pauses.stretched(least)),
+                };
                 self.down(format!("the server says: {reason}"), now, again);
             }
         }

@@ -189,13 +189,19 @@ impl DatagramSender {
             }
             Input::Assigned(next) => self.assigned(next, now),
             Input::NoMore => self.no_more = true,
+            Input::Places(count) => self.pauses.know(count),
             Input::Connected if self.link == Link::Connecting => {
                 self.cookie = None;
                 self.greeted = false;
                 self.open(now);
             }
             Input::Connected => {}
-            Input::NotConnected(reason) | Input::Disconnected(reason) => {
+            Input::NotConnected(reason) => {
+                self.elsewhere = true;
+                self.pauses.left_all();
+                self.lose(reason, now);
+            }
+            Input::Disconnected(reason) => {
                 self.elsewhere = true;
                 self.lose(reason, now);
             }
@@ -332,10 +338,11 @@ impl DatagramSender {
         }
     }
 
-    /// The connection is lost, or there is none to be had: another is made after a pause.
+    /// The connection is lost, or there is none to be had: another is made, elsewhere at once or after a pause.
     fn lose(&mut self, reason: String, now: Instant) {
         let pause = match self.link {
             Link::Down(_) | Link::Over => return,
+            _ if self.elsewhere && self.pauses.has_another() => Duration::ZERO,
             Link::Open { since, .. } => self.pauses.after_use(now.saturating_duration_since(since)),
             _ => self.pauses.next(),
         };

@@ -112,8 +112,9 @@ impl<S: Caller> Sessions<S> {
             }
             Input::Drain => {
                 self.drains = true;
-                let opening = self.opening.values_mut().map(|(_, entry)| entry);
-                self.sessions.values_mut().chain(opening).for_each(|entry| entry.receiver.drain());
+                self.opening.values_mut().for_each(|(_, entry)| entry.receiver.drain());
+                let sessions: Vec<_> = self.sessions.keys().cloned().collect();
+                sessions.iter().for_each(|session| self.with(session, DatagramReceiver::drain));
             }
         }
     }

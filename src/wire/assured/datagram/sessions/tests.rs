@@ -266,6 +266,9 @@ fn a_server_that_is_about_to_end_takes_nothing_more() {
     let mut sessions = sessions(SessionsConfig::default(), now);
     let (_, cookie) = open(&mut sessions, SID, "", now);
     sessions.handle(Input::Drain, now);
+    // Whoever has nothing to send is told, too, and once.
+    let [Output::Send { datagram, .. }] = &outputs(&mut sessions, now)[..] else { panic!("nothing is said") };
+    assert_eq!(String::from_utf8_lossy(datagram), format!("WILCO/1 E {SID} - 503 0 the server is about to end"));
     let refused = answer(&mut sessions, &format!("WILCO/1 M {SID} {cookie} 1\n"), now);
     assert_eq!(refused, Some(format!("WILCO/1 E {SID} - 503 0 the server is about to end")));
     assert!(sessions.is_quiet());
