@@ -12,6 +12,7 @@ mod conversation;
 pub mod delivery;
 mod error;
 mod exchange;
+pub mod forward;
 pub mod handler;
 pub mod limits;
 mod message;

@@ -2,10 +2,13 @@
 //!
 //! Apart from the service, which serves: here is in which order a process becomes a server, and what ends it.
 
+mod forward;
 mod running;
 mod services;
 mod settings;
 mod store;
+
+use std::path::Path;
 
 use crate::net::{Endpoint, ListenConfig, Listener, keep_from_programs, open_files, plain};
 use crate::service::{Gate, Limits, ServerConfig};
@@ -49,6 +52,7 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     };
     let rules = args.access.rules(args.common.names());
     let account = settings::account(&args.running)?;
+    let hops = forward::hops(&args.forward, args.store.as_deref())?;
     let programs = Programs::asked_for(&args.programs, &endpoints, account.as_ref())?;
     if programs.is_some() {
         let allowed = if args.allow_root { ProgramsAsRoot::Allowed } else { ProgramsAsRoot::Refused };
@@ -69,6 +73,7 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     })?;
     inetd::spare_peer(&endpoints)?;
     let store = args.store.as_deref().map(|path| store::open(path, account.as_ref())).transpose()?;
+    hops.iter().try_for_each(|hop| forward::prepare(hop, account.as_ref()))?;
     if let Some(account) = &account {
         account.assume()?;
         tracing::info!("running as {account}");
@@ -79,7 +84,8 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     if !args.running.no_sandbox {
         let programs = if programs.is_some() { sandbox::Programs::Some } else { sandbox::Programs::None };
         let removes_in = settings::socket_directories(&endpoints);
-        let writes_to = args.store.as_deref().map(store::written).unwrap_or_default();
+        let of_store = args.store.as_deref().map(store::written).unwrap_or_default();
+        let writes_to = of_store.into_iter().chain(hops.iter().map(|hop| hop.spool.clone())).collect();
         let kept = Sandbox { removes_in, writes_to, programs }.enter();
         tracing::info!("sandbox: {kept}");
     }
@@ -87,6 +93,8 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     let conversations = config.conversations;
     let config = ServerConfig { gate: gate.clone(), ..config };
     let store = store.map(store::start).transpose()?;
+    let to = |hop| forward::start(hop, args.store.as_deref().unwrap_or(Path::new("")), &args.forward, &args.common);
+    let forwards = hops.into_iter().map(to).collect::<anyhow::Result<Vec<_>>>()?;
     let handled = if store.is_some() { "stored" } else { "acknowledged" };
     let events = args.output.json.then(|| Events::new(screen.clone(), handled));
     let server = match &store {
@@ -97,7 +105,7 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     let workers = args.running.workers.unwrap_or_else(default_workers);
     block_on_workers(
         workers,
-        Running { conversations, listeners, screen, supervisor, says_notices, rules, gate, events, store }
+        Running { conversations, listeners, screen, supervisor, says_notices, rules, gate, events, store, forwards }
             .serve(server),
     )
 }
