@@ -15,6 +15,7 @@ mod docs;
 mod exchange;
 mod faults;
 mod fixtures;
+mod forwarding;
 mod framing;
 mod hosts;
 mod inetd;

@@ -95,7 +95,8 @@ pub(in crate::app) struct ShowArgs {
 
 /// Delete messages that were stored before a time, also while a server is running.
 ///
-/// How far each session is stays: what is sent again is not stored again. The room is given back to the disk.
+/// How far each session is stays: what is sent again is not stored again. The room is given back to the disk. What waits to be forwarded, or for `wilco work`, as far as that is seen
+/// by what is beside the store, is not deleted, unless with --force; what is chosen by --from, --search or --since waits as all else.
 #[derive(Args, Debug)]
 pub(in crate::app) struct PruneArgs {
     /// The store that a server was given: its file, or nats://HOST:PORT/STREAM
@@ -103,6 +104,9 @@ pub(in crate::app) struct PruneArgs {
     pub(in crate::app) store: StoreAddress,
     #[arg(long, value_name = "AGE|TIME", help = format!("Delete what was stored before then: {TIMES}"))]
     pub(in crate::app) before: Age,
+    /// Delete also what waits to be forwarded or worked on: it never will be
+    #[arg(long)]
+    pub(in crate::app) force: bool,
 }
 
 /// Send messages that were stored on to another server, assured: each exactly once and in the order of the store.

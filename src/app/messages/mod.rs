@@ -1,5 +1,6 @@
 //! `messages`: what a server has stored, as a table, as JSON or as it is; the deleting of what is old; and what is sent on.
 
+mod prune;
 mod replay;
 mod table;
 
@@ -9,10 +10,9 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use crate::net::Error;
-use crate::service::store::sqlite::{self, PruneError};
 use crate::service::store::{Selection, StoreAddress, Stored};
 
-use super::args::{ChoiceArgs, MessagesArgs, MessagesCommand, PruneArgs, ShowArgs};
+use super::args::{ChoiceArgs, MessagesArgs, MessagesCommand, ShowArgs};
 use super::json::Object;
 use super::report::Verbosity;
 use super::{Exit, archives, report, screen};
@@ -32,7 +32,7 @@ pub(super) fn run(args: MessagesArgs) -> anyhow::Result<Exit> {
     };
     report::start(Verbosity::default(), false);
     match (command, &args.show.store) {
-        (Some(MessagesCommand::Prune(prune)), _) => pruned(&prune),
+        (Some(MessagesCommand::Prune(prune)), _) => prune::run(&prune),
         (_, Some(store)) => match show(store, &args.show) {
             // A reader that has gone has seen enough.
             Err(error) if is_broken_pipe(&error) => Ok(Exit::Done),
@@ -114,18 +114,6 @@ fn json(message: &Stored) -> Object {
         .with("number", message.number)
         .maybe("origin", message.origin.as_deref())
         .bytes(&message.body)
-}
-
-fn pruned(args: &PruneArgs) -> anyhow::Result<Exit> {
-    let before = args.before.moment(SystemTime::now());
-    let StoreAddress::File(path) = &args.store else { return Err(archives::not_yet(&args.store)) };
-    let pruned = sqlite::prune(path, before).map_err(|error| match error {
-        PruneError::Open(error) => archives::described(error),
-        PruneError::Archive(error) => error.into(),
-    })?;
-    let messages = if pruned.messages == 1 { "message" } else { "messages" };
-    screen::print(&format!("{} {messages} deleted, {} bytes freed\n", pruned.messages, pruned.bytes))?;
-    Ok(Exit::Done)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
