@@ -56,7 +56,7 @@ fn readers(store: &Path) -> Result<Vec<Reader>, Error> {
     let mut readers = Vec::new();
     // What cannot be listed is told by who opens the store.
     for entry in directory.read_dir().into_iter().flatten().flatten() {
-        let path = entry.path();
+        let path = store.with_file_name(entry.file_name());
         let kind = kind(name, &entry.file_name());
         let place = match kind {
             Some(Kind::Spool) => Replay::taken_into(&path).map_err(|error| error.to_string()),
