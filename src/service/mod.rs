@@ -27,6 +27,7 @@ pub mod spool;
 mod stop;
 pub mod store;
 mod teller;
+pub mod work;
 mod workspace;
 
 pub use access::{Access, AccessRules, Gate};

@@ -75,7 +75,7 @@ fn show(store: &StoreAddress, args: &ShowArgs) -> anyhow::Result<Exit> {
     }
 }
 
-fn selection(choice: &ChoiceArgs) -> Selection {
+pub(super) fn selection(choice: &ChoiceArgs) -> Selection {
     let since = choice.since.map(|since| since.moment(SystemTime::now()));
     Selection { since, from: choice.from.clone(), search: choice.search.clone() }
 }
