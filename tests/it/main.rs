@@ -42,3 +42,4 @@ mod storing;
 mod trying;
 mod tutorial;
 mod withstanding;
+mod working;

@@ -14,6 +14,7 @@ use crate::net::Error;
 use crate::service::replay::Replay;
 use crate::service::store::StoreAddress;
 use crate::service::store::sqlite::{self, PruneError};
+use crate::service::work::State;
 
 /// Somebody who is through with a store up to a place.
 struct Reader {
@@ -60,6 +61,9 @@ fn readers(store: &Path) -> Result<Vec<Reader>, Error> {
         let kind = kind(name, &entry.file_name());
         let place = match kind {
             Some(Kind::Spool) => Replay::taken_into(&path).map_err(|error| error.to_string()),
+            Some(Kind::Work) => {
+                State::look(&path).and_then(|state| state.through()).map(Some).map_err(|error| error.to_string())
+            }
             None => continue,
         };
         let unknown = |why| {
@@ -74,10 +78,15 @@ fn readers(store: &Path) -> Result<Vec<Reader>, Error> {
 enum Kind {
     /// Of a server that forwards.
     Spool,
+    /// Of `wilco work`.
+    Work,
 }
 
 fn kind(store: &OsStr, name: &OsStr) -> Option<Kind> {
     let rest = name.as_bytes().strip_prefix(store.as_bytes())?;
+    if rest.starts_with(b"-work-") {
+        return rest.ends_with(b".db").then_some(Kind::Work);
+    }
     if let Some(rest) = rest.strip_prefix(b"-forward") {
         let is_number = rest.strip_prefix(b"-").is_some_and(|number| number.iter().all(u8::is_ascii_digit));
         return (rest.is_empty() || is_number).then_some(Kind::Spool);
