@@ -35,6 +35,7 @@ mod stdio;
 mod supervisor;
 mod traffic;
 mod try_out;
+mod work;
 
 pub use exit::Exit;
 
@@ -78,6 +79,7 @@ fn dispatch(command: args::Command) -> anyhow::Result<Exit> {
         args::Command::Bench(args) => bench::run(&args),
         args::Command::Spool(args) => spool::run(args),
         args::Command::Messages(args) => messages::run(args),
+        args::Command::Work(args) => work::run(&args),
         args::Command::Try(args) => try_out::run(args),
         args::Command::Completions(args) => docs::completions(&args),
         args::Command::Man(args) => docs::man(&args),

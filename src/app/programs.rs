@@ -32,10 +32,6 @@ impl Programs {
         endpoints: &[Endpoint],
         account: Option<&Account>,
     ) -> Result<Option<Self>> {
-        let command = |line: &str| {
-            let command = if args.sh { Command::shell(line)? } else { Command::split(line)? };
-            Ok::<_, Error>(account.map_or(command.clone(), |account| account.command(command)))
-        };
         let (line, default) = match (&args.run, &args.exec) {
             (Some(line), _) => (line, ProcessLimits::default()),
             (_, Some(line)) => {
@@ -44,9 +40,12 @@ impl Programs {
             }
             (None, None) => return Ok(None),
         };
-        let command = command(line)?;
-        tell_of_operator(&command);
-        let limits = limits(args, default);
+        let command = command(line, args.sh)?;
+        let command = account.map_or(command.clone(), |account| account.command(command));
+        let limits = ProcessLimits {
+            processes: args.max_processes.unwrap_or(default.processes),
+            ..limits(args.process_timeout, args.max_output, default)
+        };
         let handler = match args.run {
             Some(_) => ProgramHandler::ForMessages(Run::new(command.clone(), limits)),
             None => ProgramHandler::ForConnections(Exec::new(command.clone(), limits)),
@@ -60,13 +59,20 @@ impl Programs {
     }
 }
 
-fn limits(args: &ProgramArgs, default: ProcessLimits) -> ProcessLimits {
-    let timeout = args.process_timeout.map(|limit| (limit > Duration::ZERO).then_some(limit));
-    ProcessLimits {
-        timeout: timeout.unwrap_or(default.timeout),
-        processes: args.max_processes.unwrap_or(default.processes),
-        output: args.max_output.unwrap_or(default.output),
-    }
+/// What a line asks to be run: by the shell, or its words as they are.
+///
+/// # Errors
+/// There is no such program.
+pub(super) fn command(line: &str, by_shell: bool) -> Result<Command> {
+    let command = if by_shell { Command::shell(line)? } else { Command::split(line)? };
+    tell_of_operator(&command);
+    Ok(command)
+}
+
+/// What a program is held to that is run for a message; a time of 0 is no limit.
+pub(super) fn limits(timeout: Option<Duration>, output: Option<usize>, default: ProcessLimits) -> ProcessLimits {
+    let timeout = timeout.map(|limit| (limit > Duration::ZERO).then_some(limit));
+    ProcessLimits { timeout: timeout.unwrap_or(default.timeout), output: output.unwrap_or(default.output), ..default }
 }
 
 fn check_connections(endpoints: &[Endpoint]) -> Result<()> {

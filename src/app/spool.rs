@@ -255,7 +255,7 @@ fn repair_object(done: &Repair) -> Object {
 }
 
 /// The beginning of a text, as a line of a table can have it.
-fn in_a_line(bytes: &[u8]) -> String {
+pub(super) fn in_a_line(bytes: &[u8]) -> String {
     let mut safe = Vec::new();
     // No letter has more bytes than four.
     escaped(&bytes[..bytes.len().min(4 * MOST_SHOWN)], &mut safe);
@@ -264,7 +264,7 @@ fn in_a_line(bytes: &[u8]) -> String {
     if is_whole { text } else { text.chars().take(MOST_SHOWN - 3).chain("...".chars()).collect() }
 }
 
-fn written_time(time: SystemTime) -> String {
+pub(super) fn written_time(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time).map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
 }
 

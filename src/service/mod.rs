@@ -12,6 +12,7 @@ mod conversation;
 pub mod delivery;
 mod error;
 mod exchange;
+pub mod forward;
 pub mod handler;
 pub mod limits;
 mod message;
@@ -26,6 +27,7 @@ pub mod spool;
 mod stop;
 pub mod store;
 mod teller;
+pub mod work;
 mod workspace;
 
 pub use access::{Access, AccessRules, Gate};

@@ -403,13 +403,14 @@ fn the_units_start_a_server_on_the_socket_that_systemd_has_made() {
     assert!(path.exists(), "the file is systemd's");
 }
 
-const UNITS: [&str; 6] = [
+const UNITS: [&str; 7] = [
     "wilco-server.service",
     "wilco-server.socket",
     "wilco-store.service",
     "wilco-store.socket",
     "wilco-drain.service",
     "wilco-drain.timer",
+    "wilco-work.service",
 ];
 
 #[test]
@@ -427,6 +428,7 @@ fn systemd_finds_nothing_to_complain_of_in_the_units() {
         // It wants to see the programs, too.
         let unit = unit.replace("/usr/local/bin/server", env!("CARGO_BIN_EXE_server"));
         let unit = unit.replace("/usr/local/bin/client", env!("CARGO_BIN_EXE_client"));
+        let unit = unit.replace("/usr/local/bin/wilco", env!("CARGO_BIN_EXE_wilco"));
         fs::write(&copy, unit).expect("write a unit");
         arguments.push(copy.into());
     }

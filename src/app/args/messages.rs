@@ -25,10 +25,11 @@ const EXAMPLES: [(&str, &str); 8] = [
     ("wilco messages replay store.db b:51717", "sends all to another server"),
 ];
 
-const REPLAY_EXAMPLES: [(&str, &str); 3] = [
+const REPLAY_EXAMPLES: [(&str, &str); 4] = [
     ("wilco messages replay store.db b:51717", "sends all to another server"),
     ("wilco messages replay store.db --since 1h b:51717 c:51717", "what is of the last hour, to whichever is there"),
     ("wilco messages replay store.db --spool replay b:51717", "goes on where it was when it is run again"),
+    ("wilco messages replay -f store.db --spool replay b:51717", "and with what is stored from now on"),
 ];
 
 /// What can be said of a time, in the help of what takes one.
@@ -98,8 +99,9 @@ pub(in crate::app) struct ShowArgs {
 
 /// Delete messages that were stored before a time, also while a server is running.
 ///
-/// How far each session is stays: what is sent again is not stored again. The room is given back to the disk. Of a stream of NATS what each session has
-/// stored last stays, however old it is: that says how far it is.
+/// How far each session is stays: what is sent again is not stored again. The room is given back to the disk. What waits to be forwarded, or for `wilco work`, as far as that is seen
+/// by what is beside the store, is not deleted, unless with --force; what is chosen by --from, --search or --since waits as all else. Of a stream of NATS what each session has
+/// stored last stays, however old it is: that says how far it is; who else reads it is not known.
 #[derive(Args, Debug)]
 pub(in crate::app) struct PruneArgs {
     /// The store that a server was given: its file, or nats://HOST:PORT/STREAM
@@ -107,13 +109,16 @@ pub(in crate::app) struct PruneArgs {
     pub(in crate::app) store: StoreAddress,
     #[arg(long, value_name = "AGE|TIME", help = format!("Delete what was stored before then: {TIMES}"))]
     pub(in crate::app) before: Age,
+    /// Delete also what waits to be forwarded or worked on: it never will be
+    #[arg(long)]
+    pub(in crate::app) force: bool,
 }
 
 /// Send messages that were stored on to another server, assured: each exactly once and in the order of the store.
 ///
 /// Each has with it the session and the number under which it was sent at first, which the other server keeps as its origin. The server of this store may be
-/// running; what it stores meanwhile is not sent. Without --spool another replay sends all of it again. Of a stream of NATS what other programs have published
-/// is sent, too.
+/// running; what it stores meanwhile is not sent, but with --follow. Without --spool another replay sends all of it again. Of a stream of NATS what other programs have
+/// published is sent, too.
 #[derive(Args, Debug)]
 #[command(
     // The letter is that of --last here, as where messages are shown.
@@ -131,6 +136,9 @@ pub(in crate::app) struct ReplayArgs {
     /// Only the last N
     #[arg(short = 'n', long, value_name = "N")]
     pub(in crate::app) last: Option<usize>,
+    /// Go on with what is stored from now on, until interrupted; SIGINT and SIGTERM let what is on its way be acknowledged
+    #[arg(short, long)]
+    pub(in crate::app) follow: bool,
     #[command(flatten)]
     pub(in crate::app) choice: ChoiceArgs,
     /// Keep in DIR how far it is, and what is on its way: the same command goes on exactly where it was, whatever has ended it, and sends what was stored
@@ -141,8 +149,8 @@ pub(in crate::app) struct ReplayArgs {
     /// show, it was displayed. A server of less is told nothing, and the status is 5
     #[arg(long, value_name = "WHAT", default_value = "store", value_parser = value::level())]
     pub(in crate::app) require: Level,
-    /// How long to go on with nothing acknowledged, 0 for ever
-    #[arg(long, value_name = "TIME", default_value = "5m", env = "WILCO_TIMEOUT", value_parser = value::time)]
+    /// How long to go on with nothing acknowledged, 0 for ever, as it is with --follow
+    #[arg(long, value_name = "TIME", default_value = "5m", default_value_if("follow", "true", "0"), env = "WILCO_TIMEOUT", value_parser = value::time)]
     pub(in crate::app) timeout: Duration,
     /// How long connecting may take, look-ups and all addresses together
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WILCO_CONNECT_TIMEOUT", value_parser = value::time)]

@@ -7,6 +7,7 @@ mod addresses;
 mod bench;
 mod client;
 mod common;
+mod forward;
 mod limits;
 mod lookup;
 mod messages;
@@ -16,6 +17,7 @@ mod programs;
 mod server;
 mod spool;
 mod value;
+mod work;
 
 use std::path::PathBuf;
 
@@ -25,6 +27,7 @@ pub(super) use addresses::{client_endpoints, places, server_endpoints};
 pub(super) use bench::BenchArgs;
 pub(super) use client::{ClientArgs, LostSession};
 pub(super) use common::Common;
+pub(super) use forward::ForwardArgs;
 pub(super) use lookup::{Lookup, LookupArgs};
 pub(super) use messages::{ChoiceArgs, MessagesArgs, MessagesCommand, PruneArgs, ReplayArgs, ShowArgs};
 pub(super) use output::Output;
@@ -32,6 +35,7 @@ pub(super) use probe::ProbeArgs;
 pub(super) use programs::ProgramArgs;
 pub(super) use server::{RunningArgs, ServerArgs, SocketFileArgs};
 pub(super) use spool::SpoolArgs;
+pub(super) use work::WorkArgs;
 
 use super::{Exit, Program};
 
@@ -53,6 +57,7 @@ pub(super) enum Command {
     Bench(Box<BenchArgs>),
     Spool(SpoolArgs),
     Messages(MessagesArgs),
+    Work(Box<WorkArgs>),
     Try(TryArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -96,7 +101,7 @@ pub(super) fn definition(program: Program) -> clap::Command {
 pub(super) fn synopsis(program: Program) -> &'static str {
     match program {
         Program::Wilco => {
-            "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, messages, spool, try, completions, man"
+            "wilco COMMAND [OPTIONS]: server, client, lookup, probe, bench, messages, work, spool, try, completions, man"
         }
         Program::Server => "server PORT, or server ADDRESS...",
         Program::Client => "client HOST PORT, or client ADDRESS...",

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
+use super::forward::ForwardArgs;
 use super::limits::{AccessArgs, LimitArgs};
 use super::{Common, Output, ProgramArgs, examples_and_statuses, value};
 use crate::service::StandardService;
@@ -11,7 +12,7 @@ use crate::service::store::StoreAddress;
 use crate::wire::Framing;
 use crate::wire::plain::ACKNOWLEDGEMENT;
 
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 11] = [
     ("server 51717", "shows and acknowledges the messages of one client"),
     ("server -k 51717 udp:51717 unix:box", "those of many, by several ways"),
     ("server -k 51717 --allow 10.0.0.0/8 > received", "those of one network, into a file"),
@@ -21,6 +22,10 @@ const EXAMPLES: [(&str, &str); 10] = [
     ("server -k --service echo udp:51717", "returns what comes"),
     ("server --store messages.db 51717", "keeps what comes, each assured message exactly once"),
     ("server --store nats://localhost/ORDERS 51717", "the same in a stream of NATS, together with other servers"),
+    (
+        "server --store messages.db --forward hub:51717 51717",
+        "and has it at the next server, too, as soon as that is there",
+    ),
     ("server -k 80 --reply hello --user www-data", "does not stay root"),
 ];
 
@@ -78,6 +83,8 @@ pub(in crate::app) struct ServerArgs {
     #[arg(long, help_heading = "Programs")]
     pub(in crate::app) allow_root: bool,
     #[command(flatten)]
+    pub(in crate::app) forward: ForwardArgs,
+    #[command(flatten)]
     pub(in crate::app) limits: LimitArgs,
     #[command(flatten)]
     pub(in crate::app) access: AccessArgs,
@@ -122,7 +129,7 @@ pub(in crate::app) struct RunningArgs {
     /// How many threads serve the clients [default: half of the processors, at least 1, at most 16]
     #[arg(long, value_name = "N", value_parser = value::workers, env = "WILCO_WORKERS", help_heading = "Running it")]
     pub(in crate::app) workers: Option<usize>,
-    /// Do without the sandbox, in which the server can write no file but those of its store, run no program, and make no system call for debuggers,
+    /// Do without the sandbox, in which the server can write no file but those of its store and spools, run no program, and make no system call for debuggers,
     /// mounts and the like; -v says what of it this kernel knows
     #[arg(long, help_heading = "Running it")]
     pub(in crate::app) no_sandbox: bool,

@@ -22,6 +22,9 @@ use crate::wire::{Framing, is_harmless};
 /// The longest name of a server: that of a host can be as long (hostname(7)).
 const LONGEST_NAME: usize = 64;
 
+/// The longest name of work over a store, of which the name of a file is made.
+const MAX_WORK_NAME: usize = 64;
+
 /// One of the simple services, by names that help and completions know.
 pub(super) fn service() -> impl TypedValueParser<Value = StandardService> {
     PossibleValuesParser::new(StandardService::ALL.map(|(name, _)| name))
@@ -111,7 +114,18 @@ pub(super) fn name(text: &str) -> Result<String, String> {
 /// The most threads that a server can be given: more than any machine has processors for.
 const MAX_WORKERS: usize = 1024;
 
-/// How many threads.
+/// What a file can be named by.
+pub(super) fn work(text: &str) -> Result<String, String> {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    match (1..=MAX_WORK_NAME).contains(&text.len()) && text.chars().all(is_letter) && !text.starts_with('.') {
+        true => Ok(text.to_owned()),
+        false => {
+            Err(format!("a name has 1 to {MAX_WORK_NAME} letters, digits, `.`, `_` and `-`, and begins with no dot"))
+        }
+    }
+}
+
+/// How many threads, or commands at once.
 pub(super) fn workers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=MAX_WORKERS) => Ok(count),

@@ -1,5 +1,6 @@
 //! `messages`: what a server has stored, as a table, as JSON or as it is; the deleting of what is old; and what is sent on.
 
+mod prune;
 mod replay;
 mod table;
 
@@ -9,10 +10,9 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use crate::net::Error;
-use crate::service::store::sqlite::{self, PruneError};
-use crate::service::store::{Selection, StoreAddress, Stored, jetstream};
+use crate::service::store::{Selection, StoreAddress, Stored};
 
-use super::args::{ChoiceArgs, MessagesArgs, MessagesCommand, PruneArgs, ShowArgs};
+use super::args::{ChoiceArgs, MessagesArgs, MessagesCommand, ShowArgs};
 use super::json::Object;
 use super::report::Verbosity;
 use super::{Exit, archives, report, screen};
@@ -32,7 +32,7 @@ pub(super) fn run(args: MessagesArgs) -> anyhow::Result<Exit> {
     };
     report::start(Verbosity::default(), false);
     match (command, &args.show.store) {
-        (Some(MessagesCommand::Prune(prune)), _) => pruned(&prune),
+        (Some(MessagesCommand::Prune(prune)), _) => prune::run(&prune),
         (_, Some(store)) => match show(store, &args.show) {
             // A reader that has gone has seen enough.
             Err(error) if is_broken_pipe(&error) => Ok(Exit::Done),
@@ -75,7 +75,7 @@ fn show(store: &StoreAddress, args: &ShowArgs) -> anyhow::Result<Exit> {
     }
 }
 
-fn selection(choice: &ChoiceArgs) -> Selection {
+pub(super) fn selection(choice: &ChoiceArgs) -> Selection {
     let since = choice.since.map(|since| since.moment(SystemTime::now()));
     Selection { since, from: choice.from.clone(), search: choice.search.clone() }
 }
@@ -114,26 +114,6 @@ fn json(message: &Stored) -> Object {
         .with("number", message.number)
         .maybe("origin", message.origin.as_deref())
         .bytes(&message.body)
-}
-
-fn pruned(args: &PruneArgs) -> anyhow::Result<Exit> {
-    let before = args.before.moment(SystemTime::now());
-    let (count, bytes) = match &args.store {
-        StoreAddress::File(path) => {
-            let pruned = sqlite::prune(path, before).map_err(|error| match error {
-                PruneError::Open(error) => archives::described(error),
-                PruneError::Archive(error) => error.into(),
-            })?;
-            (pruned.messages, pruned.bytes)
-        }
-        StoreAddress::JetStream(address) => {
-            let pruned = jetstream::prune(address, archives::connection(), before)?;
-            (pruned.messages, pruned.bytes)
-        }
-    };
-    let messages = if count == 1 { "message" } else { "messages" };
-    screen::print(&format!("{count} {messages} deleted, {bytes} bytes freed\n"))?;
-    Ok(Exit::Done)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

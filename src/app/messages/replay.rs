@@ -10,7 +10,7 @@ use crate::app::runtime::{Signals, block_on};
 use crate::app::traffic::Traffic;
 use crate::app::{Exit, archives, report};
 use crate::net::Connector;
-use crate::service::replay::{Replay, ReplayError};
+use crate::service::replay::{Extent, Replay, ReplayError};
 use crate::service::spool::{Spool, SpoolConfig};
 use crate::service::{self, Batch, Delivery, Source};
 use crate::wire::Framing;
@@ -31,13 +31,17 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         tap: Traffic::tap(args.output.hex, args.output.dump.as_deref())?,
     };
     let config = assured::config(connector, Some(args.timeout), Some(args.require));
+    let extent = if args.follow { Extent::Future } else { Extent::Present };
+    if args.follow && args.spool.is_none() && args.common.verbosity().says_notices() {
+        report::notice("without --spool DIR it is kept nowhere how far it is: another start sends all of it again");
+    }
     block_on(async {
         let mut signals = Signals::catch()?;
         let (replay, delivery) = match &args.spool {
-            None => (Replay::new(archive, selection, args.last), Delivery::new(servers, config)?),
+            None => (Replay::new(archive, selection, args.last, extent), Delivery::new(servers, config)?),
             Some(directory) => {
                 let spool = Spool::open(directory, SpoolConfig::default()).map_err(service::Error::from)?;
-                let replay = Replay::with_spool(archive, selection, args.last, &spool, directory).await;
+                let replay = Replay::with_spool(archive, selection, args.last, extent, &spool, directory).await;
                 (replay, Delivery::with_spool(servers, config, spool, directory)?)
             }
         };

@@ -2,6 +2,7 @@
 //!
 //! Apart from the service, which serves: here is in which order a process becomes a server, and what ends it.
 
+mod forward;
 mod running;
 mod services;
 mod settings;
@@ -49,6 +50,7 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     };
     let rules = args.access.rules(args.common.names());
     let account = settings::account(&args.running)?;
+    let hops = forward::hops(&args.forward, args.store.as_ref())?;
     let programs = Programs::asked_for(&args.programs, &endpoints, account.as_ref())?;
     if programs.is_some() {
         let allowed = if args.allow_root { ProgramsAsRoot::Allowed } else { ProgramsAsRoot::Refused };
@@ -69,6 +71,7 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     })?;
     inetd::spare_peer(&endpoints)?;
     let store = args.store.as_ref().map(|store| store::open(store, account.as_ref())).transpose()?;
+    hops.iter().try_for_each(|hop| forward::prepare(hop, account.as_ref()))?;
     if let Some(account) = &account {
         account.assume()?;
         tracing::info!("running as {account}");
@@ -79,7 +82,8 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     if !args.running.no_sandbox {
         let programs = if programs.is_some() { sandbox::Programs::Some } else { sandbox::Programs::None };
         let removes_in = settings::socket_directories(&endpoints);
-        let writes_to = args.store.as_ref().map(store::written).unwrap_or_default();
+        let of_store = args.store.as_ref().map(store::written).unwrap_or_default();
+        let writes_to = of_store.into_iter().chain(hops.iter().map(|hop| hop.spool.clone())).collect();
         let kept = Sandbox { removes_in, writes_to, programs }.enter();
         tracing::info!("sandbox: {kept}");
     }
@@ -99,7 +103,8 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
             Some(store) => services::storing(store, config, events.as_ref()),
             None => services::chosen(&args, config, programs, &screen, events.as_ref()),
         };
-        Running { conversations, listeners, screen, supervisor, says_notices, rules, gate, events, store }
+        let forwards = forward::start_all(hops, args.store.as_ref(), &args.forward, &args.common)?;
+        Running { conversations, listeners, screen, supervisor, says_notices, rules, gate, events, store, forwards }
             .serve(server)
             .await
     })

@@ -14,6 +14,7 @@ use crate::app::screen::StandardOutput;
 use crate::app::supervisor::Supervisor;
 use crate::app::{Exit, report};
 use crate::net::{Listener, plain};
+use crate::service::forward::Forwarding;
 use crate::service::store::Store;
 use crate::service::{AccessRules, Conversations, Gate, Server};
 
@@ -31,6 +32,8 @@ pub(super) struct Running {
     pub(super) events: Option<Arc<Events>>,
     /// Where messages are kept. It is closed in order, unless that would keep a user waiting.
     pub(super) store: Option<Arc<dyn Store>>,
+    /// What goes on to other servers. At the end it has a moment for what is left.
+    pub(super) forwards: Vec<Forwarding>,
 }
 
 impl Running {
@@ -49,6 +52,7 @@ impl Running {
         let (signalled, mut stop) = tokio::sync::oneshot::channel::<()>();
         let mut signalled = Some(signalled);
         let mut store = self.store.take();
+        let mut forwards = std::mem::take(&mut self.forwards);
         let screen = self.screen.clone();
         let mut serving = std::pin::pin!(server.serve(std::mem::take(&mut self.listeners), async {
             tokio::select! {
@@ -90,6 +94,13 @@ impl Running {
         if signalled.is_some() {
             self.supervisor.stopping();
         }
+        tokio::select! {
+            () = forwarded(&mut forwards) => {}
+            Request::End(exit) = signals.next() => {
+                std::mem::forget(store.take());
+                return Ok(exit);
+            }
+        }
         if served.cut_off > 0 {
             report::notice(&format!("{} conversations were cut off: they took too long to end", served.cut_off));
         }
@@ -128,6 +139,14 @@ impl Running {
             }
         }
         self.supervisor.reloaded();
+    }
+}
+
+/// Waits until what goes on to other servers has ended, and what is stored by now is there, if it is soon.
+async fn forwarded(forwards: &mut [Forwarding]) {
+    forwards.iter().for_each(Forwarding::stop);
+    for forwarding in forwards {
+        forwarding.ended().await;
     }
 }
 

@@ -18,6 +18,7 @@ pub use chat::Chat;
 pub(super) use connection::{CLOSE_DISCARD, CLOSE_TIMEOUT};
 pub use connection::{ConnectionHandler, Terms};
 pub use display::{Display, Screen};
+pub(super) use process::Program;
 pub use process::{Command, Exec, MAX_OUTPUT, MAX_PROCESSES, ProcessLimits, RUN_TIMEOUT, Run};
 pub use reply::Reply;
 pub use standard::{Standard, StandardService};

@@ -5,16 +5,18 @@
 
 mod position;
 
+use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::delivery::Counts;
-use super::spool::{Spool, SpoolError};
+use super::spool::{Inspection, Spool, SpoolError};
 use super::store::{Archive, ArchiveError, Selection, Stored};
 use super::{Batch, Source};
 use crate::net;
@@ -23,6 +25,22 @@ use position::{Chosen, Position};
 
 /// What is noted as final once nothing more is to be read.
 const CLOSED: u64 = u64::MAX;
+
+/// How long it is waited at once for something to be stored: so late it is seen that no more is wanted.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How many pages may be under way between the store and the spool: read, given and accepted.
+const PAGES: usize = 3;
+
+/// Up to where a store is sent on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Extent {
+    /// What is there when it begins.
+    #[default]
+    Present,
+    /// That, and all that is stored from then on, until it is told to [finish](Replay::finish).
+    Future,
+}
 
 /// Why what a store holds cannot be sent on.
 #[derive(Debug, thiserror::Error)]
@@ -45,32 +63,48 @@ pub enum ReplayError {
 #[derive(Debug)]
 pub struct Replay {
     pages: mpsc::Receiver<Batch>,
-    /// The last number that is final, or [`CLOSED`].
-    settled: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     reader: Option<JoinHandle<Result<(), ReplayError>>>,
+}
+
+/// What a replay and the thread that reads for it both know.
+#[derive(Debug)]
+struct Shared {
+    /// The last number that is final, or [`CLOSED`].
+    settled: AtomicU64,
+    /// Whether it ends with what is there by now.
+    is_finishing: AtomicBool,
+    /// After which place it began, and the last pages that were read: the number of the first message, and the places of all.
+    read: Mutex<(i64, VecDeque<(u64, Vec<i64>)>)>,
 }
 
 /// Reads the store, on a thread of its own.
 struct Reader {
     archive: Box<dyn Archive>,
     selection: Selection,
+    extent: Extent,
     /// How far it has read, and how far it is to.
     after: i64,
     through: i64,
     /// Where it is kept how far it is, if it is.
     position: Option<Position>,
-    settled: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     pages: mpsc::Sender<Batch>,
 }
 
 impl Replay {
-    /// Begins to send on what is meant, of that only the last so many if it is said. What is stored from now on is not part of it.
+    /// Begins to send on what is meant, of that only the last so many if it is said.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn new(archive: Box<dyn Archive>, selection: Selection, last: Option<usize>) -> Result<Self, ReplayError> {
+    pub fn new(
+        archive: Box<dyn Archive>,
+        selection: Selection,
+        last: Option<usize>,
+        extent: Extent,
+    ) -> Result<Self, ReplayError> {
         let after = begin(&*archive, &selection, last)?;
-        Self::read(archive, selection, after, None, Start { first: 1, next: 1, checksum: None })
+        Self::read(archive, selection, extent, after, None, Start { first: 1, next: 1, checksum: None })
     }
 
     /// The same with a spool, which is in this directory and for this alone: it goes on behind the last message that the spool has ever accepted. What begins it, the time
@@ -82,6 +116,7 @@ impl Replay {
         archive: Box<dyn Archive>,
         selection: Selection,
         last: Option<usize>,
+        extent: Extent,
         spool: &Spool,
         directory: &Path,
     ) -> Result<Self, ReplayError> {
@@ -107,24 +142,29 @@ impl Replay {
             }
         }
         let selection = Selection { since: position.since(), ..selection };
-        Self::read(archive, selection, after, Some(position), start)
+        Self::read(archive, selection, extent, after, Some(position), start)
     }
 
     fn read(
         archive: Box<dyn Archive>,
         selection: Selection,
+        extent: Extent,
         after: i64,
         position: Option<Position>,
         start: Start,
     ) -> Result<Self, ReplayError> {
         let through = archive.last()?;
-        let settled = Arc::new(AtomicU64::new(start.first - 1));
+        let shared = Arc::new(Shared {
+            settled: AtomicU64::new(start.first - 1),
+            is_finishing: AtomicBool::new(false),
+            read: Mutex::new((after, VecDeque::new())),
+        });
         let (sender, pages) = mpsc::channel(1);
-        let reader =
-            Reader { archive, selection, after, through, position, settled: Arc::clone(&settled), pages: sender };
+        let for_reader = Arc::clone(&shared);
+        let reader = Reader { archive, selection, extent, after, through, position, shared: for_reader, pages: sender };
         let reader = thread::Builder::new().name("replay".to_owned()).spawn(move || reader.run(start.next));
         let reader = reader.map_err(|error| SpoolError::Failed(format!("there is no thread to read: {error}")))?;
-        Ok(Self { pages, settled, reader: Some(reader) })
+        Ok(Self { pages, shared, reader: Some(reader) })
     }
 
     /// Whether a spool is one of a replay.
@@ -132,9 +172,33 @@ impl Replay {
         counts.spool.as_ref().is_some_and(|directory| Position::is_in(directory))
     }
 
+    /// The place in the store of the last message that was taken from it for a replay with a spool in this directory; none if there was no replay.
+    ///
+    /// # Errors
+    /// The spool cannot be looked at, or it cannot be read how far the replay is.
+    pub fn taken_into(directory: &Path) -> Result<Option<i64>, SpoolError> {
+        let Some(position) = Position::load(directory)? else { return Ok(None) };
+        // A later one is no worse: what was noted before it has been accepted.
+        let next = Inspection::of(directory)?.next;
+        Ok(Some(position.taken(next.max(position.first()))))
+    }
+
+    /// The place in the store of the last message that was given away, where the next has this number.
+    pub fn place(&self, next: u64) -> i64 {
+        let read = self.shared.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, pages) = &*read;
+        let before = pages.iter().flat_map(|(first, places)| (*first..).zip(places));
+        before.filter(|(number, _)| *number < next).last().map_or(*began, |(_, place)| *place)
+    }
+
+    /// Ends, where it would go on with what is stored, once it is through with what is stored by now.
+    pub fn finish(&self) {
+        self.shared.is_finishing.store(true, Ordering::Release);
+    }
+
     /// Notes the last number that is final.
     pub fn follow(&self, settled: u64) {
-        self.settled.fetch_max(settled, Ordering::AcqRel);
+        self.shared.settled.fetch_max(settled, Ordering::AcqRel);
         if let Some(reader) = &self.reader {
             reader.thread().unpark();
         }
@@ -177,20 +241,65 @@ impl Reader {
         let mut awaited = next - 1;
         loop {
             let page = self.archive.next(self.after, self.through, &self.selection)?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else {
+                match self.awaits_more()? {
+                    true => continue,
+                    false => return Ok(()),
+                }
+            };
             let before = std::mem::replace(&mut self.after, last.id);
+            let places: Vec<_> = page.iter().map(|message| message.id).collect();
             if let Some(position) = &mut self.position {
                 // Messages are accepted before they can be final, and a page as a whole.
-                if !is_final(&self.settled, awaited) {
+                if !is_final(&self.shared.settled, awaited) {
                     return Ok(());
                 }
-                position.note(next, before, page.iter().map(|message| message.id).collect())?;
+                position.note(next, before, places.clone())?;
             }
+            self.shared.note(next, places);
             awaited = next;
             next += page.len() as u64;
             if self.pages.blocking_send(batch(&page)).is_err() {
                 return Ok(());
             }
+        }
+    }
+}
+
+impl Reader {
+    /// Waits until more is stored; false if no more is wanted.
+    fn awaits_more(&mut self) -> Result<bool, ReplayError> {
+        if self.extent == Extent::Present {
+            return Ok(false);
+        }
+        // What is not meant is not looked at again.
+        self.after = self.after.max(self.through);
+        loop {
+            // Asked before, so that all that is stored by then is sent on.
+            let is_finishing = self.shared.is_finishing.load(Ordering::Acquire);
+            let last = self.archive.last()?;
+            if last > self.through {
+                self.through = last;
+                return Ok(true);
+            }
+            if is_finishing || self.pages.is_closed() {
+                return Ok(false);
+            }
+            self.archive.wait(LOOK)?;
+        }
+    }
+}
+
+impl Shared {
+    /// Notes a page that is about to be given away.
+    fn note(&self, first: u64, places: Vec<i64>) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, pages) = &mut *read;
+        pages.push_back((first, places));
+        if pages.len() > PAGES
+            && let Some((_, places)) = pages.pop_front()
+        {
+            *began = places.last().copied().unwrap_or(*began);
         }
     }
 }

@@ -3,10 +3,11 @@
 //! Apart, because a client's words may be in it: the log is escaped where it reaches a terminal, and here it is kept from
 //! growing without end.
 
+use std::fmt;
+
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::Command;
-use crate::service::Peer;
 
 /// How many bytes of a line are told; the rest of it is dropped.
 const MAX_LINE: usize = 1000;
@@ -17,7 +18,8 @@ pub(super) const MAX_LINES: usize = 100;
 /// What is said on one standard error.
 #[derive(Debug)]
 pub(super) struct Diagnostics<'a> {
-    peer: &'a Peer,
+    /// Whose message it is about.
+    who: String,
     command: &'a Command,
     /// How many more lines are told; `None` is all.
     left: Option<usize>,
@@ -26,9 +28,9 @@ pub(super) struct Diagnostics<'a> {
 }
 
 impl<'a> Diagnostics<'a> {
-    /// What `command` says that runs for `peer`: at most so many lines of it.
-    pub(super) fn new(peer: &'a Peer, command: &'a Command, lines: Option<usize>) -> Self {
-        Self { peer, command, left: lines, line: Vec::new(), last: None }
+    /// What `command` says that runs for somebody: at most so many lines of it.
+    pub(super) fn new(who: &dyn fmt::Display, command: &'a Command, lines: Option<usize>) -> Self {
+        Self { who: who.to_string(), command, left: lines, line: Vec::new(), last: None }
     }
 
     /// Tells each line as it comes, to the end.
@@ -63,12 +65,12 @@ impl<'a> Diagnostics<'a> {
             Some(0) => {}
             Some(left) => {
                 *left -= 1;
-                tracing::warn!("{}: {}: {line}", self.peer, self.command);
+                tracing::warn!("{}: {}: {line}", self.who, self.command);
                 if *left == 0 {
-                    tracing::warn!("{}: {}: the rest is not shown", self.peer, self.command);
+                    tracing::warn!("{}: {}: the rest is not shown", self.who, self.command);
                 }
             }
-            None => tracing::warn!("{}: {}: {line}", self.peer, self.command),
+            None => tracing::warn!("{}: {}: {line}", self.who, self.command),
         }
         self.last = Some(line);
     }
@@ -78,6 +80,7 @@ impl<'a> Diagnostics<'a> {
 mod tests {
     use super::*;
     use crate::net::{Addr, UnixName};
+    use crate::service::Peer;
 
     #[tokio::test]
     async fn lines_are_cut_and_the_last_is_kept() {

@@ -8,12 +8,14 @@ mod command;
 mod environment;
 mod errors;
 mod exec;
+mod program;
 mod run;
 
 use std::time::Duration;
 
 pub use command::Command;
 pub use exec::Exec;
+pub(in crate::service) use program::Program;
 pub use run::Run;
 
 /// How long a program may take for a message, unless said otherwise.

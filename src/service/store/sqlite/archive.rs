@@ -25,8 +25,11 @@ const PAGE: usize = 1000;
 /// How many bytes of messages are read at once, but for the last of them.
 const PAGE_BYTES: usize = 1024 * 1024;
 
-/// How often it is looked whether something was stored.
+/// How often it is looked whether something was stored, where nothing was for some time.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How soon it is looked again after something was stored: what comes in often is seen soon.
+const FIRST_POLL: Duration = Duration::from_millis(2);
 
 /// What can be asked of a store. `:after` and what else there is are named.
 const SELECT: &str = "
@@ -47,6 +50,8 @@ pub struct SqliteArchive {
     connection: Connection,
     /// The version of the data that was seen last: it is another once something was stored.
     seen: Cell<i64>,
+    /// How long it is waited before it is looked again.
+    pause: Cell<Duration>,
 }
 
 impl SqliteArchive {
@@ -67,7 +72,7 @@ impl SqliteArchive {
             opened => opened,
         }?;
         known(&connection, &path)?;
-        let archive = Self { path, held, connection, seen: Cell::new(0) };
+        let archive = Self { path, held, connection, seen: Cell::new(0), pause: Cell::new(FIRST_POLL) };
         archive.seen.set(archive.version().map_err(|error| OpenError::of(&archive.path, &error))?);
         Ok(archive)
     }
@@ -131,6 +136,7 @@ impl Archive for SqliteArchive {
         loop {
             let version = self.version().map_err(|error| self.failed(&error))?;
             if self.seen.replace(version) != version {
+                self.pause.set(FIRST_POLL);
                 return Ok(());
             }
             if let Some(why) = self.held.gone() {
@@ -141,7 +147,9 @@ impl Archive for SqliteArchive {
             if left.is_zero() {
                 return Ok(());
             }
-            thread::sleep(left.min(POLL));
+            let pause = self.pause.get();
+            self.pause.set((pause * 2).min(POLL));
+            thread::sleep(left.min(pause));
         }
     }
 }

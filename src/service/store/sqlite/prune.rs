@@ -27,16 +27,18 @@ const BREATH: Duration = Duration::from_millis(10);
 pub struct Pruned {
     /// How many messages.
     pub messages: u64,
+    /// How many others were stored before the time, and stay because they are behind the place.
+    pub held_back: u64,
     /// By how many bytes the file has become shorter, or will when the server copies its log into it.
     pub bytes: u64,
 }
 
-/// Deletes the messages that were stored before a time, and gives their room back to the disk. How far each session is stays, so that nothing that is
+/// Deletes the messages that were stored before a time and up to a [place](crate::service::store::Stored::id), and gives their room back to the disk. How far each session is stays, so that nothing that is
 /// sent again is applied again. A server may be writing to it at the same time: it waits for some milliseconds now and then.
 ///
 /// # Errors
 /// As of [`SqliteArchive::open`](super::SqliteArchive::open); another process has locked the file, or it cannot be written to.
-pub fn prune(path: impl AsRef<Path>, before: SystemTime) -> Result<Pruned, PruneError> {
+pub fn prune(path: impl AsRef<Path>, before: SystemTime, through: i64) -> Result<Pruned, PruneError> {
     let path = std::path::absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_owned());
     file::is_file(&path)?;
     file::writable(&path)?;
@@ -44,9 +46,12 @@ pub fn prune(path: impl AsRef<Path>, before: SystemTime) -> Result<Pruned, Prune
     let connection = connected(Connection::open_with_flags(&path, flags), &path)?;
     known(&connection, &path)?;
     let failed = |error: rusqlite::Error| ArchiveError::of_file("prune", &path, error.to_string());
-    let messages = delete(&connection, milliseconds(before)).map_err(failed)?;
+    let before = milliseconds(before);
+    let messages = delete(&connection, before, through).map_err(failed)?;
+    let held_back = "SELECT count(*) FROM messages WHERE id > ?1 AND at < ?2";
+    let held_back = connection.query_row(held_back, (through, before), |row| row.get::<_, i64>(0)).map_err(failed)?;
     let bytes = free(&connection).map_err(failed)?;
-    Ok(Pruned { messages, bytes })
+    Ok(Pruned { messages, held_back: held_back.unsigned_abs(), bytes })
 }
 
 /// Why nothing, or not all, was deleted.
@@ -60,14 +65,14 @@ pub enum PruneError {
     Archive(#[from] ArchiveError),
 }
 
-fn delete(connection: &Connection, before: i64) -> rusqlite::Result<u64> {
+fn delete(connection: &Connection, before: i64, last: i64) -> rusqlite::Result<u64> {
     // What is to go is looked for without a lock.
     let mut find = connection.prepare(
-        "SELECT max(id), count(*) FROM (SELECT id FROM messages WHERE id > ?1 AND at < ?2 ORDER BY id LIMIT ?3)",
+        "SELECT max(id), count(*) FROM (SELECT id FROM messages WHERE id > ?1 AND id <= ?4 AND at < ?2 ORDER BY id LIMIT ?3)",
     )?;
     let (mut after, mut deleted) = (0, 0);
     loop {
-        let found = find.query_row((after, before, PRUNED_AT_ONCE as i64), |row| row.get::<_, Option<i64>>(0))?;
+        let found = find.query_row((after, before, PRUNED_AT_ONCE as i64, last), |row| row.get::<_, Option<i64>>(0))?;
         let Some(through) = found else { return Ok(deleted) };
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let gone = connection

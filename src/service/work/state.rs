@@ -1,0 +1,498 @@
+//! `State`: how far some work over a store is, in a file of its own.
+//!
+//! Apart from the store, which belongs to the server: several kinds of work go over one store, each at its pace. All up to a mark was begun; of what was begun there is a row as long
+//! as it is not done, and for good where it is a dead letter. So the file is as small as there is little wrong.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::{Flock, FlockArg};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use thiserror::Error;
+
+use crate::service::store::Selection;
+
+/// What the header of the file begins its identity with: `WILW` (`PRAGMA application_id`).
+const APPLICATION_ID: i32 = 0x5749_4c57;
+
+/// The version of the tables (`PRAGMA user_version`).
+const VERSION: i32 = 1;
+
+/// How long somebody who reads the file is waited for.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often, and after how long, a lock is asked for again: who looks at the file has it for a moment.
+const LOOKS: u32 = 5;
+const LOOK: Duration = Duration::from_millis(20);
+
+const TABLES: &str = "
+CREATE TABLE work (                 -- one row
+  store  TEXT NOT NULL,             -- what it is over
+  since  INTEGER,                   -- which of it: milliseconds since 1970
+  sender TEXT,
+  search TEXT,
+  mark   INTEGER NOT NULL,          -- the id of the last message that was begun
+  done   INTEGER NOT NULL,          -- how many are done
+  gone   INTEGER NOT NULL           -- how many were deleted from the store before they were
+);
+CREATE TABLE open (                 -- of what was begun: all that is not done
+  id     INTEGER PRIMARY KEY,       -- of the message in its store
+  state  INTEGER NOT NULL,          -- 0 it runs, 1 it is put off, 2 a dead letter
+  tries  INTEGER NOT NULL,          -- how often it was begun
+  due    INTEGER NOT NULL,          -- when it is tried again, or when it died: milliseconds since 1970
+  reason TEXT NOT NULL
+);";
+
+const RUNS: i64 = 0;
+const PUT_OFF: i64 = 1;
+const DEAD: i64 = 2;
+
+/// How far some work is. It is locked while it is used to work.
+#[derive(Debug)]
+pub struct State {
+    path: PathBuf,
+    connection: Connection,
+    _lock: Option<Flock<File>>,
+}
+
+/// Why it cannot be kept how far some work is.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// Somebody works with it.
+    #[error("{} is in use by {}", path.display(), pid.map_or("another process".to_owned(), |pid| format!("process {pid}")))]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The process, if it has said so.
+        pid: Option<u32>,
+    },
+    /// It is of other work: of what.
+    #[error("{} is of work over {what}", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// Over what.
+        what: String,
+    },
+    /// There is no such work.
+    #[error("there is no {}", .0.display())]
+    Missing(PathBuf),
+    /// It is no file of this, or one of a later version.
+    #[error("{} is {what}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+    },
+    /// It cannot be read or written.
+    #[error("keep in {}: {why}", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// What has become of a message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Change {
+    Begun { place: i64, tries: u32 },
+    Done { place: i64 },
+    Later { place: i64, tries: u32, due: i64, reason: String },
+    Dead { place: i64, tries: u32, reason: String },
+    Gone { place: i64 },
+}
+
+/// A message that was begun and is not done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Open {
+    pub(super) place: i64,
+    pub(super) tries: u32,
+    pub(super) due: i64,
+    pub(super) was_running: bool,
+}
+
+/// How far some work is, for people.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Status {
+    /// The place in the store of the last message that was begun.
+    pub mark: i64,
+    /// How many messages are done.
+    pub done: u64,
+    /// How many were deleted from the store before they were done.
+    pub gone: u64,
+    /// How many run, or ran when it ended.
+    pub running: u64,
+    /// How many are put off.
+    pub put_off: u64,
+    /// When the first of them is tried again, in milliseconds since 1970, and why it was put off.
+    pub next_try: Option<(i64, String)>,
+    /// How many are dead letters.
+    pub dead: u64,
+    /// The process that works with it.
+    pub pid: Option<u32>,
+}
+
+/// A message that no command will have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeadLetter {
+    /// Its place in the store.
+    pub place: i64,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When it died, in milliseconds since 1970.
+    pub at: i64,
+    /// Why.
+    pub reason: String,
+}
+
+impl State {
+    /// Opens it to work, over this store and what is meant of it, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// Somebody works with it, it is of other work, or it cannot be read or written.
+    pub fn open(path: &Path, store: &str, selection: &Selection) -> Result<Self, StateError> {
+        let lock = lock(path)?;
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        opened.map_err(|error| failed(path, &error))?;
+        let state = Self { path: path.to_owned(), connection: connect(path)?, _lock: Some(lock) };
+        state.begin(store, selection)?;
+        Ok(state)
+    }
+
+    /// Opens it to look at it.
+    ///
+    /// # Errors
+    /// It is not there, is something else, or cannot be read.
+    pub fn look(path: &Path) -> Result<Self, StateError> {
+        if !path.exists() {
+            return Err(StateError::Missing(path.to_owned()));
+        }
+        let state = Self { path: path.to_owned(), connection: connect(path)?, _lock: None };
+        match state.is_new()? {
+            true => Err(StateError::Foreign { path: path.to_owned(), what: "empty".to_owned() }),
+            false => Ok(state),
+        }
+    }
+
+    /// How far it is.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn status(&self) -> Result<Status, StateError> {
+        let count = "SELECT count(*) FROM open WHERE state = ?1";
+        let count = |state: i64| self.connection.query_row(count, [state], |row| natural(row, 0));
+        let read = || {
+            let first = "SELECT due, reason FROM open WHERE state = 1 ORDER BY due LIMIT 1";
+            let mut status = self.connection.query_row("SELECT mark, done, gone FROM work", [], |row| {
+                Ok(Status { mark: row.get(0)?, done: natural(row, 1)?, gone: natural(row, 2)?, ..Status::default() })
+            })?;
+            (status.running, status.put_off, status.dead) = (count(RUNS)?, count(PUT_OFF)?, count(DEAD)?);
+            status.next_try = self.connection.query_row(first, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            Ok(status)
+        };
+        let status = read().map_err(|error| self.failed(&error))?;
+        Ok(Status { pid: user(&self.path), ..status })
+    }
+
+    /// Up to which place all is done, or a dead letter.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn through(&self) -> Result<i64, StateError> {
+        let low = "SELECT ifnull((SELECT min(id) - 1 FROM open WHERE state < 2), (SELECT mark FROM work))";
+        self.connection.query_row(low, [], |row| row.get(0)).map_err(|error| self.failed(&error))
+    }
+
+    /// The dead letters after a place, in their order, at most so many.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn dead_letters(&self, after: i64, most: usize) -> Result<Vec<DeadLetter>, StateError> {
+        let read = || {
+            let mut rows = self
+                .connection
+                .prepare("SELECT id, tries, due, reason FROM open WHERE state = 2 AND id > ?1 ORDER BY id LIMIT ?2")?;
+            let letter = |row: &rusqlite::Row<'_>| {
+                Ok(DeadLetter { place: row.get(0)?, tries: row.get(1)?, at: row.get(2)?, reason: row.get(3)? })
+            };
+            rows.query_map((after, i64::try_from(most).unwrap_or(i64::MAX)), letter)?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| self.failed(&error))
+    }
+
+    /// Has the dead letters tried again, from the first try on. Nobody may be working with it. Says how many there are.
+    ///
+    /// # Errors
+    /// Somebody works with it, or it cannot be written.
+    pub fn retry_dead(path: &Path) -> Result<usize, StateError> {
+        let lock = lock(path)?;
+        let state = Self { _lock: Some(lock), ..Self::look(path)? };
+        let retried = state.connection.execute("UPDATE open SET state = 1, tries = 0, due = 0 WHERE state = 2", []);
+        retried.map_err(|error| state.failed(&error))
+    }
+
+    /// The place of the last message that was begun, and what of that is not done.
+    pub(super) fn left(&self) -> Result<(i64, Vec<Open>), StateError> {
+        let read = || {
+            let mark = self.connection.query_row("SELECT mark FROM work", [], |row| row.get(0))?;
+            let mut rows = self.connection.prepare("SELECT id, tries, due, state FROM open WHERE state < 2")?;
+            let open = |row: &rusqlite::Row<'_>| {
+                let was_running = row.get::<_, i64>(3)? == RUNS;
+                Ok(Open { place: row.get(0)?, tries: row.get(1)?, due: row.get(2)?, was_running })
+            };
+            let open = rows.query_map([], open)?.collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok((mark, open))
+        };
+        read().map_err(|error| self.failed(&error))
+    }
+
+    /// Which messages are meant: the first time has decided it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn selection(&self) -> Result<Selection, StateError> {
+        let selection = self.connection.query_row("SELECT since, sender, search FROM work", [], |row| {
+            let since: Option<i64> = row.get(0)?;
+            let since = since.map(|since| UNIX_EPOCH + Duration::from_millis(since.unsigned_abs()));
+            Ok(Selection { since, from: row.get(1)?, search: row.get(2)? })
+        });
+        selection.map_err(|error| self.failed(&error))
+    }
+
+    /// Makes changes durable, all or none.
+    pub(super) fn keep(&mut self, changes: &[Change]) -> Result<(), StateError> {
+        let path = &self.path;
+        let kept = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+            changes.iter().try_for_each(|change| change.keep(&transaction))?;
+            transaction.commit()
+        });
+        kept.map_err(|error| failed(path, &error))
+    }
+
+    fn is_new(&self) -> Result<bool, StateError> {
+        let number = |pragma: &str| self.connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
+        let foreign = |what: &str| StateError::Foreign { path: self.path.clone(), what: what.to_owned() };
+        let read =
+            || Ok((number("PRAGMA application_id")?, number("PRAGMA user_version")?, number("PRAGMA page_count")?));
+        match read().map_err(|error: rusqlite::Error| self.failed(&error))? {
+            (0, 0, 0) => Ok(true),
+            (APPLICATION_ID, VERSION, _) => Ok(false),
+            (APPLICATION_ID, version, _) => Err(foreign(&format!("of a later version ({version})"))),
+            _ => Err(foreign("a database of something else")),
+        }
+    }
+
+    /// Makes the tables, or sees that they are of the same work; what a crash has left unsynced is durable then.
+    fn begin(&self, store: &str, selection: &Selection) -> Result<(), StateError> {
+        let Selection { since, from, search } = selection;
+        let is_new = self.is_new()?;
+        let begin = || {
+            self.connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")?;
+            if is_new {
+                let milliseconds =
+                    |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+                let begin = "INSERT INTO work VALUES (?1, ?2, ?3, ?4, 0, 0, 0)";
+                self.connection.execute_batch(&format!(
+                    "BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}"
+                ))?;
+                self.connection.execute(begin, (store, since.map(milliseconds), from, search))?;
+                self.connection.execute_batch("COMMIT")?;
+            }
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            self.connection.query_row("SELECT store, sender, search FROM work", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+        };
+        let own: (String, Option<String>, Option<String>) = begin().map_err(|error| self.failed(&error))?;
+        if (own.0.as_str(), &own.1, &own.2) == (store, from, search) {
+            return Ok(());
+        }
+        let named = |name: &str, text: &Option<String>| {
+            text.as_ref().map_or(String::new(), |text| format!(" with {name} {text:?}"))
+        };
+        let what = format!("{}{}{}", own.0, named("--from", &own.1), named("--search", &own.2));
+        Err(StateError::Other { path: self.path.clone(), what })
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> StateError {
+        failed(&self.path, error)
+    }
+}
+
+impl Change {
+    fn keep(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values);
+        const SET: &str = "UPDATE open SET state = ?2, tries = ?3, due = ?4, reason = ?5 WHERE id = ?1";
+        match self {
+            Self::Begun { place, tries } => {
+                run(
+                    "INSERT INTO open VALUES (?1, 0, ?2, 0, '') ON CONFLICT (id) DO UPDATE SET state = 0, tries = ?2",
+                    &[place, tries],
+                )?;
+                run("UPDATE work SET mark = max(mark, ?1)", &[place])?;
+            }
+            Self::Done { place } => {
+                run("DELETE FROM open WHERE id = ?1", &[place])?;
+                run("UPDATE work SET done = done + 1", &[])?;
+            }
+            Self::Later { place, tries, due, reason } => {
+                run(SET, &[place, &PUT_OFF, tries, due, reason])?;
+            }
+            Self::Dead { place, tries, reason } => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+                run(SET, &[place, &DEAD, tries, &now, reason])?;
+            }
+            Self::Gone { place } => {
+                run("DELETE FROM open WHERE id = ?1", &[place])?;
+                run("UPDATE work SET gone = gone + 1", &[])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A number that is never below zero.
+fn natural(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::unsigned_abs)
+}
+
+fn connect(path: &Path) -> Result<Connection, StateError> {
+    let connection = Connection::open(path).and_then(|connection| {
+        connection.busy_timeout(LOCK_TIMEOUT)?;
+        connection.execute_batch("PRAGMA trusted_schema = OFF")?;
+        Ok(connection)
+    });
+    connection.map_err(|error| failed(path, &error))
+}
+
+fn failed(path: &Path, error: &dyn std::fmt::Display) -> StateError {
+    StateError::Failed { path: path.to_owned(), why: error.to_string() }
+}
+
+/// The file beside it that whoever works holds a lock on: on the file itself SQLite has its own.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push("-lock");
+    name.into()
+}
+
+fn lock(path: &Path) -> Result<Flock<File>, StateError> {
+    let file = lock_path(path);
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file);
+    let mut opened = opened.map_err(|error: io::Error| failed(&file, &error))?;
+    for _ in 0..LOOKS {
+        match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
+            Ok(mut lock) => {
+                // It is for people.
+                let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+                return Ok(lock);
+            }
+            Err((file, _)) => opened = file,
+        }
+        // Somebody may only be looking.
+        thread::sleep(LOOK);
+    }
+    Err(StateError::InUse { path: path.to_owned(), pid: noted(&mut opened) })
+}
+
+fn noted(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
+    text.trim().parse().ok()
+}
+
+/// The process that works with it, if one does.
+fn user(path: &Path) -> Option<u32> {
+    let mut file = File::open(lock_path(path)).ok()?;
+    let pid = noted(&mut file)?;
+    // Taken for this moment only; whoever begins just then says that it is in use.
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => None,
+        Err(_) => Some(pid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(path: &Path) -> State {
+        State::open(path, "/store.db", &Selection::default()).expect("a state")
+    }
+
+    #[test]
+    fn what_is_not_done_is_known_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("state");
+        assert!(matches!(State::look(&path), Err(StateError::Missing(_))));
+        let mut state = opened(&path);
+        let later = |place| Change::Later { place, tries: 2, due: 77, reason: "full".to_owned() };
+        state
+            .keep(&[
+                Change::Begun { place: 3, tries: 1 },
+                Change::Done { place: 3 },
+                Change::Begun { place: 4, tries: 1 },
+                later(4),
+                Change::Begun { place: 5, tries: 1 },
+                Change::Begun { place: 6, tries: 1 },
+                Change::Dead { place: 6, tries: 1, reason: "no".to_owned() },
+                Change::Begun { place: 7, tries: 1 },
+                Change::Gone { place: 7 },
+            ])
+            .expect("kept");
+        drop(state);
+        let state = opened(&path);
+        let open = |place, tries, due, was_running| Open { place, tries, due, was_running };
+        assert_eq!(state.left().expect("read"), (7, vec![open(4, 2, 77, false), open(5, 1, 0, true)]));
+        assert_eq!(state.through().expect("read"), 3);
+        let letters = state.dead_letters(0, 9).expect("read");
+        assert_eq!(
+            letters.iter().map(|letter| (letter.place, letter.reason.as_str())).collect::<Vec<_>>(),
+            [(6, "no")]
+        );
+        let status = Status {
+            mark: 7,
+            done: 1,
+            gone: 1,
+            running: 1,
+            put_off: 1,
+            next_try: Some((77, "full".to_owned())),
+            dead: 1,
+            pid: Some(std::process::id()),
+        };
+        assert_eq!(State::look(&path).expect("a state").status().expect("read"), status);
+        // Nobody else works with it meanwhile.
+        let second = State::open(&path, "/store.db", &Selection::default()).expect_err("in use");
+        assert!(second.to_string().contains(&format!("process {}", std::process::id())), "{second}");
+        assert!(matches!(State::retry_dead(&path), Err(StateError::InUse { .. })));
+        drop(state);
+        assert_eq!(State::retry_dead(&path).expect("done"), 1);
+        assert_eq!(opened(&path).left().expect("read").1.last(), Some(&open(6, 0, 0, false)));
+    }
+
+    #[test]
+    fn a_state_is_of_one_kind_of_work() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("state");
+        drop(opened(&path));
+        let other = Selection { search: Some("x".to_owned()), ..Selection::default() };
+        for (store, selection) in [("/other.db", &Selection::default()), ("/store.db", &other)] {
+            let error = State::open(&path, store, selection).expect_err("other work");
+            assert!(error.to_string().contains("of work over /store.db"), "{error}");
+        }
+        for (name, text) in [("text", "no database at all, but long enough to be looked at"), ("empty", "")] {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            assert!(State::look(&path).is_err(), "{name}");
+        }
+    }
+}
