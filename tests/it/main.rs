@@ -32,6 +32,7 @@ mod programs;
 mod raw;
 mod reaching;
 mod replaying;
+mod saving;
 mod serving;
 mod sockets;
 mod spool;

@@ -135,14 +135,27 @@ impl Session {
     fn work(self: Arc<Self>) {
         while let Some(job) = self.next() {
             match job {
-                Job::Open(opening, waits) => drop(waits.send(self.open(opening))),
-                Job::Append(append, runtime, waits) => drop(waits.send(self.append(append, &runtime))),
+                Job::Open(opening, waits) => {
+                    let opened = self.open(opening);
+                    self.is_done();
+                    // Nobody may wait any more.
+                    let _ = waits.send(opened);
+                }
+                Job::Append(append, runtime, waits) => {
+                    let applied = self.append(append, &runtime);
+                    self.is_done();
+                    let _ = waits.send(applied);
+                }
             }
-            let mut queue = lock(&self.queue);
-            queue.is_busy = false;
-            if queue.is_closed {
-                lock(&self.words).close();
-            }
+        }
+    }
+
+    /// The thread has nothing in hand. That is so before anybody hears what came of it.
+    fn is_done(&self) {
+        let mut queue = lock(&self.queue);
+        queue.is_busy = false;
+        if queue.is_closed {
+            lock(&self.words).close();
         }
     }
 
