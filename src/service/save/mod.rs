@@ -7,6 +7,7 @@ mod hashing;
 mod incoming;
 mod place;
 mod session;
+mod settling;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use shared::Shared;
 
 pub use incoming::{LONGEST_STEP, MAX_DIGESTS};
 pub use place::Overwrite;
+pub use settling::MOST_TOGETHER;
 pub use shared::{ALONE, MAX_SESSIONS};
 
 /// How long what is there of a file stays that nobody goes on with.
