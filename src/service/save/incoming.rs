@@ -29,7 +29,7 @@ pub const MAX_DIGESTS: usize = 1024;
 pub const LONGEST_STEP: u64 = 1 << 30;
 
 /// How much is read at a time.
-const READ: usize = 1024 * 1024;
+const READ: usize = 256 * 1024;
 
 /// What a client is told that goes further.
 const TOO_FAR: &str = "a hole, and what is hashed at once, is 1073741824 bytes at the most";

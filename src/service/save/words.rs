@@ -213,6 +213,7 @@ impl Words {
         let at = incoming.present();
         match at {
             0 => tracing::info!("{}: {} begins, {size} bytes", sender.source, Shown::of(&name)),
+            at if at == size => tracing::info!("{}: {} is there, {size} bytes", sender.source, Shown::of(&name)),
             at => tracing::info!("{}: {} goes on, {at} of {size} bytes are there", sender.source, Shown::of(&name)),
         }
         self.file = Current::Comes(Box::new(incoming));
