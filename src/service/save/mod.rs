@@ -118,7 +118,7 @@ impl FileStore {
             let session = self.0.session(&opening.session, opening.principal.as_ref(), &opening.source)?;
             let (answer, waits) = oneshot::channel();
             // One that was forgotten just now is begun anew.
-            if session.push(Job::Open(opening.clone(), answer)).is_ok() {
+            if session.push(Job::Open(opening.clone(), answer)) {
                 return waits.await.unwrap_or_else(|_| Err(ended()));
             }
         }
@@ -144,7 +144,7 @@ impl Store for FileStore {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<Applied, StoreError>> {
         let (answer, waits) = oneshot::channel();
         let pushed = match self.0.known(&append.session) {
-            Some(session) => session.push(Job::Append(append, Handle::current(), answer)).is_ok(),
+            Some(session) => session.push(Job::Append(append, Handle::current(), answer)),
             None => false,
         };
         Box::pin(async move {
