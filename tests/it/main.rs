@@ -35,6 +35,7 @@ mod programs;
 mod raw;
 mod reaching;
 mod replaying;
+mod saving;
 mod serving;
 mod sockets;
 mod spool;

@@ -1,6 +1,8 @@
 //! The arguments of `server`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -12,7 +14,7 @@ use crate::service::store::StoreAddress;
 use crate::wire::Framing;
 use crate::wire::plain::ACKNOWLEDGEMENT;
 
-const EXAMPLES: [(&str, &str); 11] = [
+const EXAMPLES: [(&str, &str); 12] = [
     ("server 51717", "shows and acknowledges the messages of one client"),
     ("server -k 51717 udp:51717 unix:box", "those of many, by several ways"),
     ("server -k 51717 --allow 10.0.0.0/8 > received", "those of one network, into a file"),
@@ -26,6 +28,7 @@ const EXAMPLES: [(&str, &str); 11] = [
         "server --store messages.db --forward hub:51717 51717",
         "and has it at the next server, too, as soon as that is there",
     ),
+    ("server --save incoming 51717", "takes files, each whole or not at all (client --file)"),
     ("server -k 80 --reply hello --user www-data", "does not stay root"),
 ];
 
@@ -63,6 +66,8 @@ pub(in crate::app) struct ServerArgs {
     /// others follow, and WILCO_NATS_USER, _PASSWORD, _TOKEN or _CREDS say who it is. Implies -k
     #[arg(long, value_name = "FILE|URL", value_parser = value::store(), conflicts_with_all = ["reply", "service", "chat", "run", "exec"])]
     pub(in crate::app) store: Option<StoreAddress>,
+    #[command(flatten)]
+    pub(in crate::app) saving: SaveArgs,
     /// The acknowledgement
     #[arg(long, value_name = "TEXT", default_value = ACKNOWLEDGEMENT)]
     pub(in crate::app) ack: String,
@@ -98,6 +103,25 @@ pub(in crate::app) struct ServerArgs {
     pub(in crate::app) common: Common,
 }
 
+// Files that are taken instead of messages.
+#[derive(Args, Clone, Debug)]
+pub(in crate::app) struct SaveArgs {
+    /// Take files, those of `client --file`, and save each beneath the directory DIR, whole or not at all; the name of each that was saved is a line of standard
+    /// output. What was cut off goes on where it was. Implies -k
+    #[arg(long, value_name = "DIR", help_heading = "Files",
+        conflicts_with_all = ["reply", "service", "chat", "store", "run", "exec", "framing", "max_message", "ack", "no_ack"])]
+    pub(in crate::app) save: Option<PathBuf>,
+    /// Replace a file that has the name already, at once and by a whole one. Without this it stays, and another is refused
+    #[arg(long, help_heading = "Files", requires = "save")]
+    pub(in crate::app) overwrite: bool,
+    /// The longest file; a longer one is refused before it is sent [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = value::size, help_heading = "Files", requires = "save")]
+    pub(in crate::app) max_file: Option<usize>,
+    /// How long what has come of a file stays that nobody goes on with; it is looked for at the start. 0 is for ever [default: 7d]
+    #[arg(long, value_name = "TIME", value_parser = value::time, help_heading = "Files", requires = "save")]
+    pub(in crate::app) keep_parts: Option<Duration>,
+}
+
 // Who may connect to a Unix socket with a path. (A doc comment would become the help of the command.)
 #[derive(Args, Clone, Debug)]
 pub(in crate::app) struct SocketFileArgs {
@@ -129,7 +153,7 @@ pub(in crate::app) struct RunningArgs {
     /// How many threads serve the clients [default: half of the processors, at least 1, at most 16]
     #[arg(long, value_name = "N", value_parser = value::workers, env = "WILCO_WORKERS", help_heading = "Running it")]
     pub(in crate::app) workers: Option<usize>,
-    /// Do without the sandbox, in which the server can write no file but those of its store and spools, run no program, and make no system call for debuggers,
+    /// Do without the sandbox, in which the server can write no file but those of its store and spools or of --save, run no program, and make no system call for debuggers,
     /// mounts and the like; -v says what of it this kernel knows
     #[arg(long, help_heading = "Running it")]
     pub(in crate::app) no_sandbox: bool,

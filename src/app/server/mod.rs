@@ -4,6 +4,7 @@
 
 mod forward;
 mod running;
+mod save;
 mod services;
 mod settings;
 mod store;
@@ -12,7 +13,7 @@ use crate::net::{Endpoint, ListenConfig, Listener, keep_from_programs, open_file
 use crate::service::{Gate, Limits, ServerConfig};
 
 use super::args::{self, ServerArgs};
-use super::json::Events;
+use super::json::{Events, Handled};
 use super::privileges::{ProgramsAsRoot, check_programs_as_root};
 use super::programs::Programs;
 use super::runtime::{block_on_and_join, block_on_workers, default_workers};
@@ -72,6 +73,7 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     inetd::spare_peer(&endpoints)?;
     let store = args.store.as_ref().map(|store| store::open(store, account.as_ref())).transpose()?;
     hops.iter().try_for_each(|hop| forward::prepare(hop, account.as_ref()))?;
+    let directory = args.saving.save.as_deref().map(save::open).transpose()?;
     if let Some(account) = &account {
         account.assume()?;
         tracing::info!("running as {account}");
@@ -79,18 +81,27 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     if let Some(programs) = &programs {
         programs.check()?;
     }
+    if let (Some(directory), Some(path)) = (&directory, &args.saving.save) {
+        save::check(directory, path)?;
+    }
     if !args.running.no_sandbox {
         let programs = if programs.is_some() { sandbox::Programs::Some } else { sandbox::Programs::None };
         let removes_in = settings::socket_directories(&endpoints);
         let of_store = args.store.as_ref().map(store::written).unwrap_or_default();
-        let writes_to = of_store.into_iter().chain(hops.iter().map(|hop| hop.spool.clone())).collect();
+        let spools = hops.iter().map(|hop| hop.spool.clone());
+        let saved = args.saving.save.as_deref().map(save::written);
+        let writes_to = of_store.into_iter().chain(spools).chain(saved).collect();
         let kept = Sandbox { removes_in, writes_to, programs }.enter();
         tracing::info!("sandbox: {kept}");
     }
     let gate = Gate::from(access);
     let conversations = config.conversations;
     let config = ServerConfig { gate: gate.clone(), ..config };
-    let handled = if store.is_some() { "stored" } else { "acknowledged" };
+    let handled = match (&store, &directory) {
+        (Some(_), _) => Handled::Stored,
+        (None, Some(_)) => Handled::Saved,
+        (None, None) => Handled::Acknowledged,
+    };
     let events = args.output.json.then(|| Events::new(screen.clone(), handled));
     let says_notices = verbosity.says_notices();
     let workers = args.running.workers.unwrap_or_else(default_workers);
@@ -99,9 +110,10 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
             Some(store) => Some(store.start(&config.name, args.max_message.unwrap_or(0)).await?),
             None => None,
         };
-        let server = match &store {
-            Some(store) => services::storing(store, config, events.as_ref()),
-            None => services::chosen(&args, config, programs, &screen, events.as_ref()),
+        let server = match (&store, directory) {
+            (Some(store), _) => services::storing(store, config, events.as_ref()),
+            (None, Some(directory)) => services::saving(&args, directory, config, &screen, events.as_ref()),
+            (None, None) => services::chosen(&args, config, programs, &screen, events.as_ref()),
         };
         let forwards = forward::start_all(hops, args.store.as_ref(), &args.forward, &args.common)?;
         Running { conversations, listeners, screen, supervisor, says_notices, rules, gate, events, store, forwards }

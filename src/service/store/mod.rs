@@ -72,7 +72,7 @@ pub trait Store: Send + Sync {
     /// Keeps plain messages, which have no session; returns once that is durable. Of a [chain](Chain) that is broken none are kept.
     ///
     /// # Errors
-    /// There is no room for them now ([`StoreError::Full`], [`StoreError::Busy`]), or the store can do nothing more.
+    /// There is no room for them now ([`StoreError::Full`], [`StoreError::Busy`]), the store takes none ([`StoreError::Unwanted`]), or can do nothing more.
     fn keep(&self, plain: Plain) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Waits until the store can do nothing more, and says why: the server must end then, since what is on disk is not known any more. A server waits for it in a
@@ -180,6 +180,9 @@ pub enum StoreError {
     /// It cannot be reached from here, and has not been for some time; from another server it may be.
     #[error("the store cannot be reached: {0}")]
     Unreachable(String),
+    /// It does not take that, and never will.
+    #[error("{0}")]
+    Unwanted(&'static str),
     /// The store can do nothing more, and the server must end.
     #[error("the store has failed: {0}")]
     Failed(String),
@@ -193,6 +196,7 @@ impl StoreError {
             Self::TakenOver => Code::TAKEN_OVER,
             Self::TooManySessions | Self::Busy(_) | Self::Unreachable(_) | Self::Failed(_) => Code::OVERLOADED,
             Self::Full(_) => Code::DISK_FULL,
+            Self::Unwanted(_) => Code::NOT_ACCEPTABLE,
         }
     }
 }

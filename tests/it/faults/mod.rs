@@ -21,4 +21,5 @@ mod proxy;
 mod udp;
 
 use pipeline::{Pipeline, Server};
-use points::{Injection, has_strace};
+use points::Injection;
+pub(crate) use points::has_strace;
