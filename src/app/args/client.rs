@@ -19,7 +19,7 @@ const EXAMPLES: [(&str, &str); 10] = [
     ("client --framing whole cheerios 51717 < file", "sends a file, acknowledged as a whole"),
     ("client --raw cheerios 80 < request", "sends and receives bytes, as nc does"),
     ("seq 3 | client --assured a:51717 b:51717", "each exactly once, to whichever is there"),
-    ("seq 3 | client --assured srv:example.com", "the same, with the servers that the DNS names"),
+    ("seq 3 | client --assured srv:example.com", "to the servers in the DNS"),
     ("seq 3 | client --spool outbox cheerios 51717", "the same, even if this client dies"),
 ];
 

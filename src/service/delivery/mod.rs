@@ -49,7 +49,7 @@ pub const MAX_REPLY: u64 = 64 * 1024 * 1024;
 /// Settings of an assured delivery.
 #[derive(Clone, Debug)]
 pub struct DeliveryConfig {
-    /// Settings of each attempt to connect. The default gives each address ten seconds.
+    /// Settings of each attempt to connect. The default gives an address ten seconds, or [five](crate::net::ADDRESS_TIMEOUT) where there are several.
     pub connector: Connector,
     /// How long to go on with nothing acknowledged; `None` is for ever. Default [`PATIENCE`].
     pub patience: Option<Duration>,

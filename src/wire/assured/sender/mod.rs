@@ -5,6 +5,7 @@
 
 mod answers;
 mod calls;
+mod leaving;
 mod time;
 
 use std::collections::VecDeque;
@@ -362,40 +363,6 @@ impl Sender {
         self.sent_bytes += place.size;
         let (origin, body) = self.held.take_from(place, self.sent);
         ClientFrame::Message { number: self.sent, origin, body }
-    }
-
-    /// The connection is lost, or there is none to be had: another is made, elsewhere at once or after a pause.
-    fn lose(&mut self, reason: String, now: Instant) {
-        if matches!(self.link, Link::Down(_) | Link::Over) {
-            return;
-        }
-        // One that was not even opened may be of no use.
-        self.elsewhere |= !self.is_open();
-        let at_once = self.elsewhere && self.pauses.has_another();
-        let pause = if at_once { Duration::ZERO } else { self.pause(now) };
-        self.down(reason, now, pause);
-    }
-
-    /// The pause before the next connection.
-    fn pause(&mut self, now: Instant) -> Duration {
-        match self.link {
-            Link::Open(since) => self.pauses.after_use(now.saturating_duration_since(since)),
-            _ => self.pauses.next(),
-        }
-    }
-
-    fn down(&mut self, reason: String, now: Instant, again: Duration) {
-        self.words.clear();
-        self.put_off = None;
-        self.link = Link::Down(now + again);
-        self.trouble = Some(reason.clone());
-        self.events.push_back(Event::Lost { reason, again });
-    }
-
-    /// The connection is given up from this side, and there is one.
-    fn drop_link(&mut self, reason: String, now: Instant) {
-        self.events.push_back(Event::Disconnect);
-        self.lose(reason, now);
     }
 
     fn over(&mut self, last: Event) {
