@@ -40,7 +40,7 @@ const TIMES: &str = "10m, 2h, 7d ago, or a local time such as 2026-11-21, 2026-1
 /// Each message has a line: its place in the store, when it was stored, who sent it, its session and number there, and the message. What a terminal
 /// would obey is shown as \x1b, and what is too long for it is cut. With neither --follow nor -n all are shown, the oldest first.
 ///
-/// A store is a file, or a stream of NATS JetStream: nats://[USER@]HOST[:PORT][,...]/STREAM[?SETTING=VALUE&...], with tls:// where only TLS will do, and the
+/// A store is a file, or a stream of NATS JetStream: nats://HOST:PORT/STREAM?SETTING=VALUE&... (docs/operating.md has all of it), with tls:// where only TLS will do, and the
 /// settings creds, ca, cert and key, files each. Who it is may be said by WILCO_NATS_USER and WILCO_NATS_PASSWORD, WILCO_NATS_TOKEN or WILCO_NATS_CREDS instead.
 #[derive(Args, Debug)]
 #[command(
