@@ -23,11 +23,8 @@ const EXAMPLES: [(&str, &str); 12] = [
     ("server -k 51717 --exec 'sort -r'", "runs one for each connection"),
     ("server -k --service echo udp:51717", "returns what comes"),
     ("server --store messages.db 51717", "keeps what comes, each assured message exactly once"),
-    ("server --store nats://localhost/ORDERS 51717", "the same in a stream of NATS, together with other servers"),
-    (
-        "server --store messages.db --forward hub:51717 51717",
-        "and has it at the next server, too, as soon as that is there",
-    ),
+    ("server --store nats://localhost/ORDERS 51717", "the same in a stream of NATS, together with others"),
+    ("server --store a.db --forward b:51717 51717", "and passes it on to the next server"),
     ("server --save incoming 51717", "takes files, each whole or not at all (client --file)"),
     ("server -k 80 --reply hello --user www-data", "does not stay root"),
 ];

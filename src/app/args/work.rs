@@ -12,7 +12,7 @@ use crate::service::work::MAX_TRIES;
 
 const EXAMPLES: [(&str, &str); 6] = [
     ("wilco work store.db --run ./handle", "runs ./handle for each message, in order"),
-    ("wilco work store.db --name mail --workers 8 --run ./mail", "other work over the same store, eight at once"),
+    ("wilco work store.db --name mail --workers 8 --run ./mail", "other work over it, eight at once"),
     ("wilco work store.db --run ./handle --drain", "ends when nothing is left"),
     ("wilco work store.db --status", "shows how far it is"),
     ("wilco work store.db --dead", "what no command will have, and why"),

@@ -74,8 +74,16 @@ struct Shared {
     settled: AtomicU64,
     /// Whether it ends with what is there by now.
     is_finishing: AtomicBool,
-    /// After which place it began, and the last pages that were read: the number of the first message, and the places of all.
-    read: Mutex<(i64, VecDeque<(u64, Vec<i64>)>)>,
+    given: Mutex<Given>,
+}
+
+/// What was given away last.
+#[derive(Debug)]
+struct Given {
+    /// The place of the last message before the pages.
+    before: i64,
+    /// Of each page the number of its first message, and the places of all.
+    pages: VecDeque<(u64, Vec<i64>)>,
 }
 
 /// Reads the store, on a thread of its own.
@@ -157,7 +165,7 @@ impl Replay {
         let shared = Arc::new(Shared {
             settled: AtomicU64::new(start.first - 1),
             is_finishing: AtomicBool::new(false),
-            read: Mutex::new((after, VecDeque::new())),
+            given: Mutex::new(Given { before: after, pages: VecDeque::new() }),
         });
         let (sender, pages) = mpsc::channel(1);
         let for_reader = Arc::clone(&shared);
@@ -185,10 +193,9 @@ impl Replay {
 
     /// The place in the store of the last message that was given away, where the next has this number.
     pub fn place(&self, next: u64) -> i64 {
-        let read = self.shared.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let (began, pages) = &*read;
-        let before = pages.iter().flat_map(|(first, places)| (*first..).zip(places));
-        before.filter(|(number, _)| *number < next).last().map_or(*began, |(_, place)| *place)
+        let given = self.shared.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let messages = given.pages.iter().flat_map(|(first, places)| (*first..).zip(places));
+        messages.filter(|(number, _)| *number < next).last().map_or(given.before, |(_, place)| *place)
     }
 
     /// Ends, where it would go on with what is stored, once it is through with what is stored by now.
@@ -293,13 +300,12 @@ impl Reader {
 impl Shared {
     /// Notes a page that is about to be given away.
     fn note(&self, first: u64, places: Vec<i64>) {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let (began, pages) = &mut *read;
-        pages.push_back((first, places));
-        if pages.len() > PAGES
-            && let Some((_, places)) = pages.pop_front()
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.pages.push_back((first, places));
+        if given.pages.len() > PAGES
+            && let Some((_, places)) = given.pages.pop_front()
         {
-            *began = places.last().copied().unwrap_or(*began);
+            given.before = places.last().copied().unwrap_or(given.before);
         }
     }
 }
