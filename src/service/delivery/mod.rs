@@ -226,6 +226,11 @@ impl Delivery {
         self.sender.is_open()
     }
 
+    /// The longest message in bytes that the server takes which has opened the session last; none before one has, and over UDP.
+    pub fn max_body(&self) -> Option<u64> {
+        self.sender.max_body()
+    }
+
     /// Ends what is under way and lets the spool go; what waits in it is for another time.
     ///
     /// # Errors
