@@ -401,7 +401,7 @@ impl Session {
         let (work, wanted) = sync_channel(QUEUE);
         let (out, parcels) = mpsc::channel(QUEUE);
         let (files, assumed) = (Arc::clone(files), VecDeque::new());
-        let reader = Reader { files, items, part, keeps, orders: ordered, work, assumed };
+        let reader = Reader { files, items, part, keeps, orders: ordered, work, assumed, early: None };
         // They end when nobody wants anything any more; a disk that hangs keeps nothing else from ending.
         std::thread::spawn(|| reader.run());
         std::thread::spawn(move || digesting::run(&wanted, &out));

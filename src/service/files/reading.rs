@@ -46,6 +46,8 @@ pub(super) struct Reader {
     pub(super) work: SyncSender<Work>,
     /// The files that are to be taken for granted.
     pub(super) assumed: VecDeque<usize>,
+    /// An answer that came before it was waited for.
+    pub(super) early: Option<(usize, FileAnswer)>,
 }
 
 /// Nobody wants any of it any more.
@@ -292,8 +294,8 @@ impl Reader {
             match self.orders.try_recv() {
                 Ok(Order::Stop(of)) if of == at => return Err(Halt::Unwanted),
                 Ok(Order::Assume(item)) => self.assumed.push_back(item),
-                // No order comes before what it answers.
-                Ok(_) => {}
+                Ok(Order::Answer(of, answer)) => self.early = Some((of, answer)),
+                Ok(Order::Stop(_) | Order::Finish) => {}
                 Err(TryRecvError::Empty) => return Ok(()),
                 Err(TryRecvError::Disconnected) => return Err(Halt::Over),
             }
@@ -302,6 +304,9 @@ impl Reader {
 
     /// Waits for an answer.
     fn answer(&mut self, at: usize) -> Result<FileAnswer, Halt> {
+        if let Some((_, answer)) = self.early.take().filter(|(of, _)| *of == at) {
+            return Ok(answer);
+        }
         loop {
             match self.orders.recv().map_err(|_| Over)? {
                 Order::Answer(of, answer) if of == at => return Ok(answer),
