@@ -75,8 +75,28 @@ pub(super) struct Events {
     screen: Arc<StandardOutput>,
     /// How many messages have come.
     messages: AtomicU64,
-    /// What is told of messages that were handled.
-    handled: &'static str,
+    /// What has become of messages that were handled.
+    handled: Handled,
+}
+
+/// What has become of messages that were handled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Handled {
+    Acknowledged,
+    Stored,
+    /// They were parts of files: those are told of one by one.
+    Saved,
+}
+
+impl Handled {
+    /// The name of the event.
+    fn event(self) -> &'static str {
+        match self {
+            Self::Acknowledged => "acknowledged",
+            Self::Stored => "stored",
+            Self::Saved => "saved",
+        }
+    }
 }
 
 /// A handler that does nothing: what would be displayed is in the events.
@@ -94,8 +114,8 @@ impl Handler for Nothing {
 }
 
 impl Events {
-    /// `handled` is the name of the event that tells of messages that were.
-    pub(super) fn new(screen: Arc<StandardOutput>, handled: &'static str) -> Arc<Self> {
+    /// `handled` says what has become of messages that were handled.
+    pub(super) fn new(screen: Arc<StandardOutput>, handled: Handled) -> Arc<Self> {
         Arc::new(Self { screen, messages: AtomicU64::new(0), handled })
     }
 
@@ -142,18 +162,28 @@ impl Observer for Events {
                 .maybe("uid", peer.credentials.map(|peer| peer.uid))
                 .maybe("gid", peer.credentials.map(|peer| peer.gid)),
             Observed::Acknowledged(peer, messages) => {
-                Object::event(self.handled).with("peer", peer.to_string()).with("messages", messages)
+                Object::event(self.handled.event()).with("peer", peer.to_string()).with("messages", messages)
             }
             Observed::Opened { peer, session, name, acknowledged } => Object::event("opened")
                 .with("peer", peer.to_string())
                 .with("session", session.as_str())
                 .maybe("name", name)
                 .with("acknowledged", acknowledged),
-            Observed::Applied { peer, session, through, messages } => Object::event(self.handled)
+            Observed::Applied { .. } if self.handled == Handled::Saved => return Box::pin(std::future::ready(())),
+            Observed::Applied { peer, session, through, messages } => Object::event(self.handled.event())
                 .with("peer", peer.to_string())
                 .with("messages", messages)
                 .with("session", session.as_str())
                 .with("through", through),
+            Observed::Saved { peer, name, size, digest } => {
+                let text = std::str::from_utf8(name.as_bytes());
+                Object::event("saved")
+                    .with("peer", peer.to_string())
+                    .maybe("path", text.ok())
+                    .maybe("path_base64", text.is_err().then(|| base64::encoded(name.as_bytes())))
+                    .with("size", size)
+                    .with("sha256", digest.to_string())
+            }
             Observed::TakenOver { peer, session } => {
                 Object::event("taken-over").with("peer", peer.to_string()).with("session", session.as_str())
             }

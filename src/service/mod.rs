@@ -22,6 +22,7 @@ mod probe;
 mod reach;
 pub mod relay;
 pub mod replay;
+pub mod save;
 mod server;
 pub mod spool;
 mod stop;

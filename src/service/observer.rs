@@ -4,6 +4,7 @@
 
 use super::{BoxFuture, Conversation, Peer};
 use crate::wire::assured::SessionId;
+use crate::wire::{Digest, FileName};
 
 /// Is told of events. The conversation waits until it has taken each.
 pub trait Observer: Send + Sync {
@@ -39,6 +40,17 @@ pub enum Observed<'a> {
         through: u64,
         /// How many they are, those that were refused left out.
         messages: u64,
+    },
+    /// A file of its own is on disk, complete.
+    Saved {
+        /// The client.
+        peer: &'a Peer,
+        /// Where the file is, beneath the server's directory.
+        name: &'a FileName,
+        /// Its length in bytes.
+        size: u64,
+        /// Its digest.
+        digest: Digest,
     },
     /// Another connection has taken its session over.
     TakenOver {

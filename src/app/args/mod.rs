@@ -30,7 +30,7 @@ pub(super) use messages::{ChoiceArgs, MessagesArgs, MessagesCommand, PruneArgs, 
 pub(super) use output::Output;
 pub(super) use probe::ProbeArgs;
 pub(super) use programs::ProgramArgs;
-pub(super) use server::{RunningArgs, ServerArgs, SocketFileArgs};
+pub(super) use server::{RunningArgs, SaveArgs, ServerArgs, SocketFileArgs};
 pub(super) use spool::SpoolArgs;
 
 use super::{Exit, Program};

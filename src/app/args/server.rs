@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -11,7 +12,7 @@ use crate::service::StandardService;
 use crate::wire::Framing;
 use crate::wire::plain::ACKNOWLEDGEMENT;
 
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 10] = [
     ("server 51717", "shows and acknowledges the messages of one client"),
     ("server -k 51717 udp:51717 unix:box", "those of many, by several ways"),
     ("server -k 51717 --allow 10.0.0.0/8 > received", "those of one network, into a file"),
@@ -20,6 +21,7 @@ const EXAMPLES: [(&str, &str); 9] = [
     ("server -k 51717 --exec 'sort -r'", "runs one for each connection"),
     ("server -k --service echo udp:51717", "returns what comes"),
     ("server --store messages.db 51717", "keeps what comes, each assured message exactly once"),
+    ("server --save incoming 51717", "takes files, each whole or not at all (client --file)"),
     ("server -k 80 --reply hello --user www-data", "does not stay root"),
 ];
 
@@ -55,6 +57,8 @@ pub(in crate::app) struct ServerArgs {
     /// clients are there exactly once and in order, whatever happens to either side. Implies -k
     #[arg(long, value_name = "FILE", conflicts_with_all = ["reply", "service", "chat", "run", "exec"])]
     pub(in crate::app) store: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::app) saving: SaveArgs,
     /// The acknowledgement
     #[arg(long, value_name = "TEXT", default_value = ACKNOWLEDGEMENT)]
     pub(in crate::app) ack: String,
@@ -85,6 +89,25 @@ pub(in crate::app) struct ServerArgs {
     pub(in crate::app) output: Output,
     #[command(flatten)]
     pub(in crate::app) common: Common,
+}
+
+// Files that are taken instead of messages.
+#[derive(Args, Clone, Debug)]
+pub(in crate::app) struct SaveArgs {
+    /// Take files, those of `client --file`, and save each beneath the directory DIR, whole or not at all; the name of each that was saved is a line of standard
+    /// output. What was cut off goes on where it was. Implies -k
+    #[arg(long, value_name = "DIR", help_heading = "Files",
+        conflicts_with_all = ["reply", "service", "chat", "store", "run", "exec", "framing", "max_message", "ack", "no_ack"])]
+    pub(in crate::app) save: Option<PathBuf>,
+    /// Replace a file that has the name already, at once and by a whole one. Without this it stays, and another is refused
+    #[arg(long, help_heading = "Files", requires = "save")]
+    pub(in crate::app) overwrite: bool,
+    /// The longest file; a longer one is refused before it is sent [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = value::size, help_heading = "Files", requires = "save")]
+    pub(in crate::app) max_file: Option<usize>,
+    /// How long what has come of a file stays that nobody goes on with; it is looked for at the start. 0 is for ever [default: 7d]
+    #[arg(long, value_name = "TIME", value_parser = value::time, help_heading = "Files", requires = "save")]
+    pub(in crate::app) keep_parts: Option<Duration>,
 }
 
 // Who may connect to a Unix socket with a path. (A doc comment would become the help of the command.)

@@ -3,6 +3,7 @@
 //! Apart from the service, which serves: here is in which order a process becomes a server, and what ends it.
 
 mod running;
+mod save;
 mod services;
 mod settings;
 mod store;
@@ -11,7 +12,7 @@ use crate::net::{Endpoint, ListenConfig, Listener, keep_from_programs, open_file
 use crate::service::{Gate, Limits, ServerConfig};
 
 use super::args::{self, ServerArgs};
-use super::json::Events;
+use super::json::{Events, Handled};
 use super::privileges::{ProgramsAsRoot, check_programs_as_root};
 use super::programs::Programs;
 use super::runtime::{block_on_and_join, block_on_workers, default_workers};
@@ -69,6 +70,7 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     })?;
     inetd::spare_peer(&endpoints)?;
     let store = args.store.as_deref().map(|path| store::open(path, account.as_ref())).transpose()?;
+    let directory = args.saving.save.as_deref().map(save::open).transpose()?;
     if let Some(account) = &account {
         account.assume()?;
         tracing::info!("running as {account}");
@@ -76,10 +78,14 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     if let Some(programs) = &programs {
         programs.check()?;
     }
+    if let (Some(directory), Some(path)) = (&directory, &args.saving.save) {
+        save::check(directory, path)?;
+    }
     if !args.running.no_sandbox {
         let programs = if programs.is_some() { sandbox::Programs::Some } else { sandbox::Programs::None };
         let removes_in = settings::socket_directories(&endpoints);
-        let writes_to = args.store.as_deref().map(store::written).unwrap_or_default();
+        let mut writes_to = args.store.as_deref().map(store::written).unwrap_or_default();
+        writes_to.extend(args.saving.save.as_deref().map(save::written));
         let kept = Sandbox { removes_in, writes_to, programs }.enter();
         tracing::info!("sandbox: {kept}");
     }
@@ -87,11 +93,16 @@ pub(super) fn run(args: ServerArgs) -> anyhow::Result<Exit> {
     let conversations = config.conversations;
     let config = ServerConfig { gate: gate.clone(), ..config };
     let store = store.map(store::start).transpose()?;
-    let handled = if store.is_some() { "stored" } else { "acknowledged" };
+    let handled = match (&store, &directory) {
+        (Some(_), _) => Handled::Stored,
+        (None, Some(_)) => Handled::Saved,
+        (None, None) => Handled::Acknowledged,
+    };
     let events = args.output.json.then(|| Events::new(screen.clone(), handled));
-    let server = match &store {
-        Some(store) => services::storing(store, config, events.as_ref()),
-        None => services::chosen(&args, config, programs, &screen, events.as_ref()),
+    let server = match (&store, directory) {
+        (Some(store), _) => services::storing(store, config, events.as_ref()),
+        (None, Some(directory)) => services::saving(&args, directory, config, &screen, events.as_ref()),
+        (None, None) => services::chosen(&args, config, programs, &screen, events.as_ref()),
     };
     let says_notices = verbosity.says_notices();
     let workers = args.running.workers.unwrap_or_else(default_workers);

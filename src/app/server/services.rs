@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use super::save::{self, Names};
 use crate::app::args::ServerArgs;
 use crate::app::json::{Events, Nothing, Told};
 use crate::app::programs::{ProgramHandler, Programs};
 use crate::app::screen::StandardOutput;
 use crate::net::{Endpoint, Error, Type};
+use crate::service::save::{FileStore, SaveDirectory};
 use crate::service::store::SqliteStore;
-use crate::service::{Chat, ConnectionHandler, Display, Handler, Reply, Server, ServerConfig, Standard};
+use crate::service::{Chat, ConnectionHandler, Display, Handler, Observer, Reply, Server, ServerConfig, Standard};
 use crate::wire::Framing;
 
 /// The server that the arguments ask for.
@@ -50,6 +52,26 @@ pub(super) fn chosen(
 /// The server that puts messages into a store.
 pub(super) fn storing(store: &Arc<SqliteStore>, config: ServerConfig, events: Option<&Arc<Events>>) -> Server {
     let server = Server::storing(store.clone(), config);
+    match events {
+        None => server,
+        Some(events) => server.with_observer(events.clone()),
+    }
+}
+
+/// The server that saves files.
+pub(super) fn saving(
+    args: &ServerArgs,
+    directory: SaveDirectory,
+    config: ServerConfig,
+    screen: &Arc<StandardOutput>,
+    events: Option<&Arc<Events>>,
+) -> Server {
+    let told: Arc<dyn Observer> = match events {
+        Some(events) => events.clone(),
+        None => Arc::new(Names(screen.clone())),
+    };
+    let store = FileStore::new(directory, save::config(&args.saving), Some(told));
+    let server = Server::storing(Arc::new(store), config);
     match events {
         None => server,
         Some(events) => server.with_observer(events.clone()),

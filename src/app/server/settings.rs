@@ -48,7 +48,8 @@ pub(super) fn check(args: &ServerArgs, endpoints: &[Endpoint]) -> Result<(), Err
         return Err(Error::usage(format!("--max-message {most} is more than a store takes: {LONGEST} bytes"))
             .hinting("with --max-message 0 that is the limit"));
     }
-    let displays = args.reply.is_none() && args.service.is_none() && !args.chat && args.store.is_none();
+    let keeps = args.store.is_some() || args.saving.save.is_some();
+    let displays = args.reply.is_none() && args.service.is_none() && !args.chat && !keeps;
     if displays && args.programs.run.is_none() && args.programs.exec.is_none() {
         inetd::check_display(endpoints)?;
     }
@@ -57,7 +58,7 @@ pub(super) fn check(args: &ServerArgs, endpoints: &[Endpoint]) -> Result<(), Err
 
 /// When the server ends by itself: what is for many is not over with the first.
 pub(super) fn conversations(args: &ServerArgs) -> Conversations {
-    match args.keep_open || args.chat || args.store.is_some() {
+    match args.keep_open || args.chat || args.store.is_some() || args.saving.save.is_some() {
         true => Conversations::Many,
         false => Conversations::One,
     }

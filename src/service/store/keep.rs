@@ -40,6 +40,7 @@ impl Keep {
                     });
                     Outcome::Retry("there is no room on the disk".to_owned())
                 }
+                Err(StoreError::Unwanted(why)) => Outcome::Refuse(why.to_owned()),
                 Err(StoreError::Busy(_)) => Outcome::Retry("the store cannot be written to now".to_owned()),
                 Err(_) => Outcome::Retry("the store has failed".to_owned()),
             }

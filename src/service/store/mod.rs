@@ -71,7 +71,7 @@ pub trait Store: Send + Sync {
     /// Keeps plain messages, which have no session; returns once that is durable. Of a [chain](Chain) that is broken none are kept.
     ///
     /// # Errors
-    /// There is no room for them now ([`StoreError::Full`], [`StoreError::Busy`]), or the store can do nothing more.
+    /// There is no room for them now ([`StoreError::Full`], [`StoreError::Busy`]), the store takes none ([`StoreError::Unwanted`]), or can do nothing more.
     fn keep(&self, plain: Plain) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Waits until the store can do nothing more, and says why: the server must end then, since what is on disk is not known any more. A server waits for it in a
@@ -176,6 +176,9 @@ pub enum StoreError {
     /// It cannot be written to now for another reason, such as another program that has locked it.
     #[error("the store cannot be written to now: {0}")]
     Busy(String),
+    /// It does not take that, and never will.
+    #[error("{0}")]
+    Unwanted(&'static str),
     /// The store can do nothing more, and the server must end.
     #[error("the store has failed: {0}")]
     Failed(String),
@@ -189,6 +192,7 @@ impl StoreError {
             Self::TakenOver => Code::TAKEN_OVER,
             Self::TooManySessions | Self::Busy(_) | Self::Failed(_) => Code::OVERLOADED,
             Self::Full(_) => Code::DISK_FULL,
+            Self::Unwanted(_) => Code::NOT_ACCEPTABLE,
         }
     }
 }

@@ -390,7 +390,7 @@ impl<'a> Session<'a> {
 /// What a client is told whose session the store will not, or cannot, have.
 pub(super) fn denial(error: &StoreError) -> Denied {
     let again = match error {
-        StoreError::Foreign | StoreError::TakenOver => Again::Never,
+        StoreError::Foreign | StoreError::TakenOver | StoreError::Unwanted(_) => Again::Never,
         _ => Again::After(AGAIN_AFTER),
     };
     Denied { code: error.code(), again, reason: said(error) }

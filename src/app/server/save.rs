@@ -1,0 +1,96 @@
+//! The directory of a server that saves files, opened in the steps in which a process becomes one, and the names of those that were saved.
+//!
+//! Apart from the store itself, which knows nothing of accounts, sandboxes and standard output.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::app::args::SaveArgs;
+use crate::app::screen::StandardOutput;
+use crate::net::Error;
+use crate::service::save::{Overwrite, SaveConfig, SaveDirectory};
+use crate::service::{BoxFuture, Observed, Observer, Screen};
+
+/// Opens the directory, while that is allowed.
+///
+/// # Errors
+/// It is not there, or is none.
+pub(super) fn open(path: &Path) -> Result<SaveDirectory, Error> {
+    SaveDirectory::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::usage(format!("there is no directory {}", path.display()))
+            .hinting(format!("`mkdir -p {}` makes it", path.display())),
+        io::ErrorKind::NotADirectory => Error::usage(format!("{} is no directory", path.display()))
+            .hinting("files are saved beneath a directory: name one, or make it with mkdir -p"),
+        _ => Error::system("open the directory", error).on(path.display()),
+    })
+}
+
+/// Whether what this process has become may make files there.
+///
+/// # Errors
+/// It may not.
+pub(super) fn check(directory: &SaveDirectory, path: &Path) -> Result<(), Error> {
+    directory.check().map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            Error::usage(format!("no files can be made in {}: permission denied", path.display())).hinting(
+                "the user that the server runs as has to own the directory, or may have to write to it: chown, chmod",
+            )
+        }
+        _ => Error::system("write to the directory", error).on(path.display()),
+    })
+}
+
+/// Where files are written, wherever this process goes.
+pub(super) fn written(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// What the arguments say.
+pub(super) fn config(args: &SaveArgs) -> SaveConfig {
+    SaveConfig {
+        overwrite: if args.overwrite { Overwrite::Replace } else { Overwrite::Never },
+        max_file: args.max_file.map(|most| most as u64),
+        keep_parts: match args.keep_parts {
+            None => SaveConfig::default().keep_parts,
+            Some(time) => Some(time).filter(|time| !time.is_zero()),
+        },
+    }
+}
+
+/// Shows the name of each file that was saved, a line each.
+pub(super) struct Names(pub(super) Arc<StandardOutput>);
+
+impl Observer for Names {
+    fn observe<'a>(&'a self, event: Observed<'a>) -> BoxFuture<'a, ()> {
+        let Observed::Saved { name, .. } = event else { return Box::pin(std::future::ready(())) };
+        Box::pin(async move {
+            // The screen remembers that it has failed, and the server ends for it.
+            let _ = self.0.show(&line(name.as_bytes())).await;
+        })
+    }
+}
+
+/// A name as a line of its own: a control character in it is shown as its number, so that none can be taken for two.
+fn line(name: &[u8]) -> Vec<u8> {
+    let mut line = Vec::with_capacity(name.len() + 1);
+    for byte in name {
+        match byte.is_ascii_control() {
+            true => line.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+            false => line.push(*byte),
+        }
+    }
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_line_whatever_is_in_it() {
+        assert_eq!(line(b"d/caf\xc3\xa9 \xff"), b"d/caf\xc3\xa9 \xff\n");
+        assert_eq!(line(b"one\ntwo\x1b[31m"), b"one\\x0atwo\\x1b[31m\n");
+    }
+}

@@ -1,0 +1,140 @@
+//! `Directory`: the one beneath which files are saved, and the way to a place in it that never leads out of it.
+//!
+//! Apart from the files: whatever a client calls its file, and whoever puts links into the way meanwhile, is dealt with here. Each directory is opened in the one
+//! before, and a link is never followed (openat(2), `O_NOFOLLOW`).
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
+
+use super::place::{Place, is_part_name, is_same_file};
+use super::trouble::{Shown, Trouble, failed};
+use crate::wire::FileName;
+
+/// How directories are opened: each in the one before, and no link.
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// What a directory is made with, of which the umask takes its part.
+const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o777);
+
+/// The directory beneath which files are saved.
+#[derive(Debug)]
+pub(super) struct Directory(File);
+
+impl Directory {
+    /// Opens it, once for all.
+    ///
+    /// # Errors
+    /// It is not there, or is no directory.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let opened = File::open(path)?;
+        match opened.metadata()?.is_dir() {
+            true => Ok(Self(opened)),
+            false => Err(Errno::ENOTDIR.into()),
+        }
+    }
+
+    /// Whether this process may make files in it.
+    ///
+    /// # Errors
+    /// It may not, or the disk is one that is only read.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let wanted = AccessFlags::W_OK | AccessFlags::X_OK;
+        Ok(faccessat(&self.0, ".", wanted, nix::fcntl::AtFlags::AT_EACCESS)?)
+    }
+
+    /// The place of a file. The directories on the way are made where they are missing.
+    pub(super) fn place(&self, name: &FileName) -> Result<Place, Trouble> {
+        let mut parts: Vec<&[u8]> = name.parts().collect();
+        let last = parts.pop().unwrap_or_default();
+        let directory = self.made(&parts, name)?;
+        Ok(Place::new(directory, OsStr::from_bytes(last)))
+    }
+
+    /// A directory, which is made where it is missing, as are those on the way.
+    pub(super) fn made(&self, parts: &[&[u8]], name: &FileName) -> Result<File, Trouble> {
+        let mut directory = self.0.try_clone().map_err(|error| failed("open the directory", name, &error))?;
+        for part in parts {
+            let part = OsStr::from_bytes(part);
+            directory = match enter(&directory, part) {
+                Err(Errno::ENOENT) => make(&directory, part).map_err(|errno| on_the_way("make", part, name, errno))?,
+                entered => entered.map_err(|errno| on_the_way("open", part, name, errno))?,
+            };
+        }
+        Ok(directory)
+    }
+
+    /// Removes what is left of files that nobody has gone on with for so long. Links are not followed.
+    pub(super) fn remove_parts(&self, older: Duration) -> usize {
+        let mut removed = 0;
+        let mut waiting = vec![PathBuf::new()];
+        while let Some(path) = waiting.pop() {
+            // It may be gone by now, or be somebody else's.
+            let Ok(directory) = self.enter_all(&path) else { continue };
+            let Ok(entries) = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd())) else { continue };
+            for entry in entries.flatten() {
+                let name = entry.file_name();
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => waiting.push(path.join(name)),
+                    Ok(kind) if kind.is_file() && is_part_name(&name) => {
+                        removed += usize::from(remove_part(&directory, &name, older).unwrap_or(false));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        removed
+    }
+
+    fn enter_all(&self, path: &Path) -> io::Result<File> {
+        path.iter().try_fold(self.0.try_clone()?, |directory, part| Ok(enter(&directory, part)?))
+    }
+}
+
+fn enter(directory: &File, part: &OsStr) -> nix::Result<File> {
+    openat(directory, part, DIRECTORY, Mode::empty()).map(File::from)
+}
+
+/// Makes a directory that is durable.
+fn make(directory: &File, part: &OsStr) -> nix::Result<File> {
+    match mkdirat(directory, part, DIRECTORY_MODE) {
+        Ok(()) => nix::unistd::fsync(directory)?,
+        // Another session was faster.
+        Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    enter(directory, part)
+}
+
+fn on_the_way(what: &str, part: &OsStr, name: &FileName, errno: Errno) -> Trouble {
+    let part = Shown(part.as_bytes());
+    match errno {
+        Errno::ELOOP => Trouble::refused(format!("{part} in {} is a link, which is not followed", Shown::of(name))),
+        Errno::ENOTDIR => Trouble::refused(format!("{part} in {} is no directory", Shown::of(name))),
+        errno => failed(&format!("{what} the directory {part} of"), name, &errno.into()),
+    }
+}
+
+/// Removes a part that is old enough and nobody's.
+fn remove_part(directory: &File, name: &OsString, older: Duration) -> nix::Result<bool> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let part = File::from(openat(directory, name.as_os_str(), flags, Mode::empty())?);
+    let Ok(part) = Flock::lock(part, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
+    let modified = part.metadata().and_then(|metadata| metadata.modified()).ok();
+    let age = modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
+    let is_old = age.is_some_and(|age| age > older);
+    if !is_old || !is_same_file(&fstat(&*part)?, directory, name) {
+        return Ok(false);
+    }
+    unlinkat(directory, name.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
+    Ok(true)
+}

@@ -1,0 +1,363 @@
+//! `Incoming`: one file that comes, from its `put` to its `end`.
+//!
+//! Apart from the words, which say what is to be done with it: here is how far it is, and that nothing has its name before it is whole and on disk.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+use nix::fcntl::Flock;
+use nix::sys::stat::Mode;
+use sha2::{Digest as _, Sha256};
+
+use super::directory::Directory;
+use super::hashing::{Hashing, WORTH_A_THREAD, update, update_zeros};
+use super::place::{Entry, Overwrite, Place, is_part_name};
+use super::trouble::{Shown, Trouble, failed};
+use crate::net::plain;
+use crate::wire::assured::{Code, Run};
+use crate::wire::{Attributes, Digest, FileName, Span};
+
+/// How many of the digests that were asked for are remembered: a client goes on at the last that is also its own. Of more, the oldest goes.
+pub const MAX_DIGESTS: usize = 1024;
+
+/// How much is read at a time.
+const READ: usize = 1024 * 1024;
+
+/// What a file is made with, of which the umask takes its part.
+const FILE_MODE: u32 = 0o666;
+
+/// A file that comes.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) name: FileName,
+    pub(super) size: u64,
+    attributes: Attributes,
+    overwrite: Overwrite,
+    place: Place,
+    held: Held,
+    /// How much of it was there at the beginning.
+    present: u64,
+    stage: Stage,
+    /// How far the digest is; while bytes come, the file, too.
+    offset: u64,
+    digest: Sha256,
+    /// The digests that were asked for.
+    known: VecDeque<(u64, Sha256)>,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// What there is of it, and nobody else's.
+    Part(Flock<File>),
+    /// A file that has the name already.
+    There(File),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Asked,
+    Coming,
+}
+
+/// What was saved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Saved {
+    Written(Digest),
+    /// It was there before.
+    AsItWas(Digest),
+}
+
+impl Incoming {
+    /// Begins a file, or goes on with one.
+    pub(super) fn begin(
+        directory: &Directory,
+        (size, name, attributes): (u64, FileName, Attributes),
+        overwrite: Overwrite,
+    ) -> Result<Self, Trouble> {
+        if let Some(last) = name.parts().next_back()
+            && is_part_name(std::os::unix::ffi::OsStrExt::from_bytes(last))
+        {
+            return Err(Trouble::refused(format!("{} is a name for what is not whole", Shown::of(&name))));
+        }
+        let place = directory.place(&name)?;
+        // What is there may have come meanwhile: then it is looked at once more.
+        let held = match Self::hold(&place, size, &name, attributes, overwrite)? {
+            Some(held) => held,
+            None => Self::hold(&place, size, &name, attributes, overwrite)?
+                .ok_or_else(|| Trouble::Busy(format!("{} has just come from another", Shown::of(&name))))?,
+        };
+        let length = match &held {
+            Held::Part(file) => file.metadata(),
+            Held::There(file) => file.metadata(),
+        };
+        let present = length.map_err(|error| failed("look at", &name, &error))?.len().min(size);
+        let (stage, digest, known) = (Stage::Asked, Sha256::new(), VecDeque::new());
+        Ok(Self { name, size, attributes, overwrite, place, held, present, stage, offset: 0, digest, known })
+    }
+
+    fn hold(
+        place: &Place,
+        size: u64,
+        name: &FileName,
+        attributes: Attributes,
+        overwrite: Overwrite,
+    ) -> Result<Option<Held>, Trouble> {
+        let entry = || place.entry().map_err(|errno| failed("look at", name, &errno.into()));
+        match entry()? {
+            Entry::Other(what) => {
+                return Err(Trouble::refused(format!("{} is there already, and is {what}", Shown::of(name))));
+            }
+            Entry::File(length) if length == size && is_free(place, overwrite) => {
+                return match place.open() {
+                    Ok(file) => Ok(Some(Held::There(file))),
+                    Err(error) => Err(failed("read", name, &error)),
+                };
+            }
+            Entry::File(_) if overwrite == Overwrite::Never => return Err(there_already(name)),
+            Entry::File(_) | Entry::Nothing => {}
+        }
+        let part = match part(place, attributes) {
+            Ok(part) => {
+                part.ok_or_else(|| Trouble::Busy(format!("{} comes from another just now", Shown::of(name))))?
+            }
+            Err(error) => return Err(failed("make the part of", name, &error)),
+        };
+        if overwrite == Overwrite::Never && entry()? != Entry::Nothing {
+            place.remove_part();
+            return Ok(None);
+        }
+        Ok(Some(Held::Part(part)))
+    }
+
+    /// How much of it is there.
+    pub(super) fn present(&self) -> u64 {
+        self.present
+    }
+
+    /// The digest of what is there up to this offset.
+    pub(super) fn hash(&mut self, offset: u64) -> Result<Digest, Trouble> {
+        if self.stage != Stage::Asked || !(self.offset..=self.present).contains(&offset) {
+            return Err(self.refused("what is hashed is there, and comes one after the other"));
+        }
+        let file = match &self.held {
+            Held::Part(part) => part,
+            Held::There(file) => file,
+        };
+        let mut piece = vec![0; READ];
+        while self.offset < offset {
+            let wanted = usize::try_from(offset - self.offset).map_or(READ, |rest| rest.min(READ));
+            match file.read_at(&mut piece[..wanted], self.offset) {
+                Ok(0) => return Err(self.refused("what is there has become shorter")),
+                Ok(read) => {
+                    self.digest.update(&piece[..read]);
+                    self.offset += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed("read", &self.name, &error)),
+            }
+        }
+        if self.known.len() >= MAX_DIGESTS {
+            self.known.pop_front();
+        }
+        self.known.push_back((offset, self.digest.clone()));
+        Ok(digest_of(&self.digest))
+    }
+
+    /// The bytes that come begin here.
+    pub(super) fn from(&mut self, offset: u64) -> Result<(), Trouble> {
+        if self.stage != Stage::Asked {
+            return Err(self.refused("its bytes come already"));
+        }
+        let digest = match self.known.iter().rev().find(|(known, _)| *known == offset) {
+            Some((_, digest)) => digest.clone(),
+            None if offset == 0 => Sha256::new(),
+            None => return Err(self.refused("no digest was asked for up to there")),
+        };
+        if let Held::There(file) = &self.held
+            && offset < self.size
+        {
+            self.held = Held::Part(self.replacing(file, offset)?);
+        }
+        if let Held::Part(part) = &self.held {
+            part.set_len(offset).map_err(|error| failed("cut", &self.name, &error))?;
+        }
+        (self.stage, self.offset, self.digest) = (Stage::Coming, offset, digest);
+        self.known = VecDeque::new();
+        Ok(())
+    }
+
+    /// A part that is to replace a file, and begins with so much of it.
+    fn replacing(&self, file: &File, offset: u64) -> Result<Flock<File>, Trouble> {
+        if self.overwrite == Overwrite::Never {
+            return Err(there_already(&self.name));
+        }
+        let broken = |error: io::Error| failed("make the part of", &self.name, &error);
+        let Some(part) = part(&self.place, self.attributes).map_err(broken)? else {
+            return Err(Trouble::Busy(format!("{} comes from another just now", Shown::of(&self.name))));
+        };
+        part.set_len(0).map_err(broken)?;
+        let mut start = file.try_clone().map_err(broken)?;
+        io::Seek::rewind(&mut start).map_err(broken)?;
+        io::copy(&mut io::Read::take(start, offset), &mut &*part).map_err(broken)?;
+        Ok(part)
+    }
+
+    /// The next bytes. Says how many of the spans were written; what came behind them was not.
+    pub(super) fn write(
+        &mut self,
+        run: &Arc<Run>,
+        spans: &[Span],
+        hashing: Option<&Hashing>,
+    ) -> (usize, Result<(), Trouble>) {
+        let room = self.size - self.offset;
+        let mut length = 0;
+        let fitting = spans.iter().take_while(|span| {
+            length += (span.end - span.start) as u64;
+            length <= room
+        });
+        let fitting = &spans[..fitting.count()];
+        let part = match (&self.held, self.stage) {
+            (Held::Part(part), Stage::Coming) => part,
+            (Held::There(_), Stage::Coming) if length == 0 => return (spans.len(), Ok(())),
+            (Held::There(_), Stage::Coming) => return (0, Err(self.too_long())),
+            (_, Stage::Asked) => return (0, Err(self.refused("nothing was said of where its bytes begin"))),
+        };
+        let bytes: usize = fitting.iter().map(|span| span.end - span.start).sum();
+        let given = hashing.filter(|hashing| bytes >= WORTH_A_THREAD && hashing.give(&self.digest, run, fitting));
+        let (mut written, mut offset, mut trouble) = (0, self.offset, None);
+        for span in fitting {
+            let bytes = span.of(&run.bytes);
+            if let Err(error) = part.write_all_at(bytes, offset) {
+                trouble = Some(failed("write", &self.name, &error));
+                break;
+            }
+            offset += bytes.len() as u64;
+            written += 1;
+        }
+        let digest = given.and_then(Hashing::take);
+        match digest {
+            Some(digest) if written == fitting.len() => self.digest = digest,
+            _ => update(&mut self.digest, run, &fitting[..written]),
+        }
+        self.offset = offset;
+        let trouble = trouble.or_else(|| (written < spans.len()).then(|| self.too_long()));
+        (written, trouble.map_or(Ok(()), Err))
+    }
+
+    /// The next bytes are so many zeros, for which there need be no room on the disk.
+    pub(super) fn hole(&mut self, length: u64) -> Result<(), Trouble> {
+        if length > self.size - self.offset {
+            return Err(self.too_long());
+        }
+        match (&self.held, self.stage) {
+            (Held::Part(part), Stage::Coming) => {
+                part.set_len(self.offset + length).map_err(|error| failed("write", &self.name, &error))?;
+            }
+            (Held::There(_), Stage::Coming) => {}
+            (_, Stage::Asked) => return Err(self.refused("nothing was said of where its bytes begin")),
+        }
+        update_zeros(&mut self.digest, length);
+        self.offset += length;
+        Ok(())
+    }
+
+    /// It is whole, or it is refused; or another attempt is to be made later.
+    pub(super) fn end(&self, digest: Digest) -> Result<Saved, Trouble> {
+        if self.stage != Stage::Coming || self.offset != self.size {
+            let reason = format!("it has {} bytes, and {} were said", self.offset, self.size);
+            return Err(self.given_up(self.refused(&reason)));
+        }
+        let found = digest_of(&self.digest);
+        if found != digest {
+            return Err(match &self.held {
+                Held::There(_) => there_already(&self.name),
+                Held::Part(_) => {
+                    self.given_up(self.refused(&format!("the digest of what has come is {found}, and not {digest}")))
+                }
+            });
+        }
+        let unsynced = |error: &io::Error| {
+            let reason = format!("{} could not be brought to the disk: {}", Shown::of(&self.name), plain(error));
+            Trouble::Refused(Code::FAILED, reason)
+        };
+        let saved = match &self.held {
+            Held::There(file) => {
+                // Whether it was, is not known of one that was there.
+                file.sync_all().map_err(|error| unsynced(&error))?;
+                Saved::AsItWas(digest)
+            }
+            Held::Part(part) => {
+                keep_attributes(part, self.attributes, &self.name);
+                // An error is told once: what was to be written may be lost, and another attempt would not say so.
+                part.sync_all().map_err(|error| self.given_up(unsynced(&error)))?;
+                match self.rename() {
+                    Err(Errno::EEXIST) => return Err(self.given_up(there_already(&self.name))),
+                    renamed => renamed.map_err(|errno| failed("rename", &self.name, &errno.into()))?,
+                }
+                Saved::Written(digest)
+            }
+        };
+        self.place.sync().map_err(|error| unsynced(&error))?;
+        Ok(saved)
+    }
+
+    fn rename(&self) -> nix::Result<()> {
+        if self.overwrite == Overwrite::Replace && matches!(self.place.entry()?, Entry::Other(_)) {
+            return Err(Errno::EEXIST);
+        }
+        self.place.rename(self.overwrite)
+    }
+
+    /// Removes what is there, so that it begins at 0 another time.
+    fn given_up(&self, trouble: Trouble) -> Trouble {
+        if let Held::Part(_) = self.held {
+            self.place.remove_part();
+        }
+        trouble
+    }
+
+    fn too_long(&self) -> Trouble {
+        self.refused(&format!("it is longer than the {} bytes that were said", self.size))
+    }
+
+    fn refused(&self, reason: &str) -> Trouble {
+        Trouble::refused(format!("{}: {reason}", Shown::of(&self.name)))
+    }
+}
+
+/// Keeps what is not contents, where the file system can do that.
+pub(super) fn keep_attributes(file: &File, attributes: Attributes, name: &FileName) {
+    let Attributes { mode, modified } = attributes;
+    let mode = mode.map_or(Ok(()), |mode| file.set_permissions(PermissionsExt::from_mode(mode & 0o777)));
+    let time = modified.and_then(|time| SystemTime::UNIX_EPOCH.checked_add(time));
+    let time = time.map_or(Ok(()), |time| file.set_modified(time));
+    for (what, kept) in [("permissions", mode), ("time", time)] {
+        if let Err(error) = kept {
+            tracing::warn!("the {what} of {} cannot be kept: {}", Shown::of(name), plain(&error));
+        }
+    }
+}
+
+/// Whether what is there is looked at before what has come of another.
+fn is_free(place: &Place, overwrite: Overwrite) -> bool {
+    overwrite == Overwrite::Never || place.part_length().is_none_or(|length| length == 0)
+}
+
+/// The part of a file, which only its owner can read where nobody else is to.
+fn part(place: &Place, attributes: Attributes) -> io::Result<Option<Flock<File>>> {
+    let mode = attributes.mode.unwrap_or(FILE_MODE) & FILE_MODE | 0o600;
+    place.open_part(Mode::from_bits_truncate(mode))
+}
+
+fn there_already(name: &FileName) -> Trouble {
+    Trouble::refused(format!("{} is there already; the server does not overwrite", Shown::of(name)))
+}
+
+fn digest_of(digest: &Sha256) -> Digest {
+    Digest(digest.clone().finalize().into())
+}

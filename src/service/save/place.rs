@@ -1,0 +1,188 @@
+//! `Place`: where a file is to be: its directory, its name there, and the name that it has while it is not whole.
+//!
+//! Apart from the contents: here is what is there under these names, and how one becomes the other.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, unlinkat};
+use sha2::{Digest, Sha256};
+
+use crate::wire::MAX_NAME_PART;
+
+/// What the name of a part begins and ends with.
+const PART: (&[u8], &[u8]) = (b".", b".part");
+
+/// How often a part is opened that others rename at the same time, before it is taken for theirs.
+const ATTEMPTS: usize = 8;
+
+/// Where a file is to be.
+#[derive(Debug)]
+pub(super) struct Place {
+    directory: File,
+    name: OsString,
+    part: OsString,
+}
+
+/// What there is under a name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Entry {
+    Nothing,
+    /// A file of this length.
+    File(u64),
+    /// Something that nobody wants to lose or to follow: a directory, a link, a device.
+    Other(&'static str),
+}
+
+/// What becomes of a file that has the name already.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Overwrite {
+    /// It stays, and another is refused.
+    #[default]
+    Never,
+    /// It is replaced once the other is whole.
+    Replace,
+}
+
+impl Place {
+    pub(super) fn new(directory: File, name: &OsStr) -> Self {
+        Self { directory, name: name.to_owned(), part: part_name(name.as_bytes()) }
+    }
+
+    /// What there is under its name.
+    pub(super) fn entry(&self) -> nix::Result<Entry> {
+        let stat = match fstatat(&self.directory, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok(Entry::Nothing),
+            stat => stat?,
+        };
+        Ok(match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
+            SFlag::S_IFREG => Entry::File(u64::try_from(stat.st_size).unwrap_or(0)),
+            SFlag::S_IFDIR => Entry::Other("a directory"),
+            SFlag::S_IFLNK => Entry::Other("a link"),
+            _ => Entry::Other("no file"),
+        })
+    }
+
+    /// The file that has the name, to be read.
+    pub(super) fn open(&self) -> io::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&self.directory, self.name.as_os_str(), flags, Mode::empty())?);
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(Errno::EINVAL.into()),
+        }
+    }
+
+    /// The part of the file that is there, or an empty one that is made, and nobody else's for as long as it is held; none if it is another's now.
+    pub(super) fn open_part(&self, mode: Mode) -> io::Result<Option<Flock<File>>> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        for _ in 0..ATTEMPTS {
+            let part = File::from(openat(&self.directory, self.part.as_os_str(), flags, mode)?);
+            let Ok(part) = Flock::lock(part, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+            let stat = fstat(&*part)?;
+            if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() || stat.st_nlink > 1 {
+                // Somebody has put it there for something else to be written to.
+                return Err(Errno::EPERM.into());
+            }
+            // It may have got its name while it was opened: what is under that name is whole.
+            if is_same_file(&stat, &self.directory, &self.part) {
+                return Ok(Some(part));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How long the part is that is there.
+    pub(super) fn part_length(&self) -> Option<u64> {
+        let stat = fstatat(&self.directory, self.part.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        u64::try_from(stat.st_size).ok()
+    }
+
+    /// Removes the part.
+    pub(super) fn remove_part(&self) {
+        if let Err(errno) = unlinkat(&self.directory, self.part.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+            tracing::warn!("{} stays: {}", self.part.display(), errno.desc());
+        }
+    }
+
+    /// Gives the part its name.
+    ///
+    /// # Errors
+    /// There is something under that name (`EEXIST`), unless it may be replaced.
+    pub(super) fn rename(&self, overwrite: Overwrite) -> nix::Result<()> {
+        let (part, name) = (self.part.as_os_str(), self.name.as_os_str());
+        match overwrite {
+            Overwrite::Replace => renameat(&self.directory, part, &self.directory, name),
+            Overwrite::Never => match self.rename_new() {
+                // Not every file system can do that at once. A second link is made only where there is nothing, too.
+                Err(Errno::EINVAL | Errno::ENOSYS) => {
+                    linkat(&self.directory, part, &self.directory, name, LinkatFlags::empty())?;
+                    unlinkat(&self.directory, part, UnlinkatFlags::NoRemoveDir)
+                }
+                renamed => renamed,
+            },
+        }
+    }
+
+    #[cfg(target_env = "gnu")]
+    fn rename_new(&self) -> nix::Result<()> {
+        use nix::fcntl::{RenameFlags, renameat2};
+        let (part, name) = (self.part.as_os_str(), self.name.as_os_str());
+        renameat2(&self.directory, part, &self.directory, name, RenameFlags::RENAME_NOREPLACE)
+    }
+
+    #[cfg(not(target_env = "gnu"))]
+    fn rename_new(&self) -> nix::Result<()> {
+        Err(Errno::ENOSYS)
+    }
+
+    /// Has the names in the directory durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+}
+
+/// Whether a name is one that only parts have.
+pub(super) fn is_part_name(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    name.len() > PART.0.len() + PART.1.len() && name.starts_with(PART.0) && name.ends_with(PART.1)
+}
+
+/// Whether what was opened is still under its name.
+pub(super) fn is_same_file(opened: &FileStat, directory: &File, name: &OsStr) -> bool {
+    fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .is_ok_and(|named| (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino))
+}
+
+/// `.NAME.part`; for a name that is too long for that its digest.
+fn part_name(name: &[u8]) -> OsString {
+    let whole = match name.len() + PART.0.len() + PART.1.len() <= MAX_NAME_PART {
+        true => [PART.0, name, PART.1].concat(),
+        false => {
+            let digest = Sha256::digest(name).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+            [PART.0, digest.as_bytes(), PART.1].concat()
+        }
+    };
+    OsString::from_vec(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_has_a_name_of_its_own_that_is_never_too_long() {
+        for length in [1, 248, 249, 250, 255] {
+            let part = part_name(&vec![b'x'; length]);
+            assert!(part.len() <= MAX_NAME_PART && is_part_name(&part), "{length}: {part:?}");
+        }
+        assert_eq!(part_name(b"copy.iso"), ".copy.iso.part");
+        assert_ne!(part_name(&[b'x'; 250]), part_name(&[b'x'; 251]));
+        assert!(!is_part_name(OsStr::new("a.part")) && !is_part_name(OsStr::new("..part")));
+    }
+}

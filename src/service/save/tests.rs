@@ -1,0 +1,1 @@
+//! What a store of files does, word by word.

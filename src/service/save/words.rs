@@ -1,0 +1,257 @@
+//! `Words`: the messages of a session, done one after the other.
+//!
+//! Apart from the session, which has an owner and numbers: here is what they mean for the file that comes.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::hashing::{Hashing, WORTH_A_THREAD};
+use super::incoming::{Incoming, Saved};
+use super::shared::Shared;
+use super::trouble::{Shown, Trouble};
+use crate::service::Observed;
+use crate::service::store::Source;
+use crate::wire::assured::{Applied, Code, PutOff, Run, Verdict};
+use crate::wire::{Attributes, Digest, FileAnswer, FileName, FileWord, Span};
+
+/// What a `data` message has before its bytes.
+const DATA: usize = b"data\n".len();
+
+/// The file of a session, and what is done with it.
+#[derive(Debug)]
+pub(super) struct Words {
+    shared: Arc<Shared>,
+    file: Current,
+    hashing: Option<Hashing>,
+}
+
+#[derive(Debug, Default)]
+enum Current {
+    #[default]
+    None,
+    Comes(Box<Incoming>),
+    /// It was refused: what was under way of it is of no use.
+    Refused,
+}
+
+/// Who has sent it, and where what is shown of it is awaited.
+pub(super) struct Sender<'a> {
+    pub(super) source: &'a Source,
+    pub(super) runtime: &'a Handle,
+}
+
+/// What became of a run so far.
+struct Done {
+    applied: Applied,
+    /// The numbers of the bytes that are not written yet, and where they lie.
+    waiting: Vec<Span>,
+}
+
+impl Words {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, file: Current::None, hashing: None }
+    }
+
+    /// Lets go of the file: what there is of it stays.
+    pub(super) fn close(&mut self) {
+        self.file = Current::None;
+        self.rest();
+    }
+
+    /// Gives up what is needed only while something comes.
+    pub(super) fn rest(&mut self) {
+        self.hashing = None;
+    }
+
+    /// Does what a run says, until something is put off.
+    pub(super) fn apply(&mut self, run: &Arc<Run>, sender: &Sender<'_>) -> Applied {
+        let applied = Applied { through: run.first - 1, ..Applied::default() };
+        let mut done = Done { applied, waiting: Vec::new() };
+        match self.try_apply(run, sender, &mut done) {
+            Ok(()) => {}
+            Err(put_off) => done.applied.put_off = Some(put_off),
+        }
+        done.applied
+    }
+
+    fn try_apply(&mut self, run: &Arc<Run>, sender: &Sender<'_>, done: &mut Done) -> Result<(), PutOff> {
+        let mut refused = run.refused.iter().peekable();
+        for (number, span) in (run.first..).zip(&run.spans) {
+            if let Some((_, code, reason)) = refused.next_if(|(refused, ..)| *refused == number) {
+                self.write(run, done)?;
+                // Something of the file is missing.
+                done.refuse(*code, reason.clone());
+                self.file = Current::Refused;
+                continue;
+            }
+            match FileWord::decode(span.of(&run.bytes)) {
+                Ok(FileWord::Data(_)) => done.waiting.push(Span { start: span.start + DATA, end: span.end }),
+                word => {
+                    self.write(run, done)?;
+                    let answered = match word {
+                        Ok(word) => self.word(word, sender),
+                        Err(flaw) => Err(Trouble::Refused(Code::BAD_FRAME, flaw.to_owned())),
+                    };
+                    match answered {
+                        Ok(answer) => done.answer(answer),
+                        Err(trouble) => self.fail(trouble, done)?,
+                    }
+                }
+            }
+        }
+        self.write(run, done)
+    }
+
+    /// Writes what waits.
+    fn write(&mut self, run: &Arc<Run>, done: &mut Done) -> Result<(), PutOff> {
+        let spans = std::mem::take(&mut done.waiting);
+        if spans.is_empty() {
+            return Ok(());
+        }
+        let (written, result) = match &mut self.file {
+            Current::Comes(incoming) => {
+                let bytes: usize = spans.iter().map(|span| span.end - span.start).sum();
+                if self.hashing.is_none() && bytes >= WORTH_A_THREAD {
+                    // Where there are too many threads it is done here.
+                    self.hashing = Hashing::start().ok();
+                }
+                incoming.write(run, &spans, self.hashing.as_ref())
+            }
+            Current::Refused => (spans.len(), Ok(())),
+            Current::None => (0, Err(nothing())),
+        };
+        done.applied.through += written as u64;
+        let Err(trouble) = result else { return Ok(()) };
+        self.fail(trouble, done)?;
+        // What is behind the one that was refused.
+        done.applied.through += (spans.len() - written - 1) as u64;
+        Ok(())
+    }
+
+    /// The next message is refused, and the file with it; or it is put off.
+    fn fail(&mut self, trouble: Trouble, done: &mut Done) -> Result<(), PutOff> {
+        if let (Trouble::Full(why), Some(put_off)) = (&trouble, trouble.put_off()) {
+            self.shared.full.tell(|_| {
+                tracing::error!("no room on the disk: {why}; files are not acknowledged until there is some");
+            });
+            return Err(put_off);
+        }
+        match (trouble.put_off(), trouble) {
+            (Some(put_off), _) => Err(put_off),
+            (None, Trouble::Refused(code, reason)) => {
+                self.file = Current::Refused;
+                done.refuse(code, reason);
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn word(&mut self, word: FileWord<'_>, sender: &Sender<'_>) -> Result<Option<FileAnswer>, Trouble> {
+        match word {
+            FileWord::Put { size, name, attributes } => self.put(size, name, attributes, sender).map(Some),
+            FileWord::Directory { name, attributes } => self.directory(&name, attributes).map(|()| None),
+            FileWord::End(digest) => self.end(digest, sender).map(Some),
+            _ if matches!(self.file, Current::Refused) => Ok(None),
+            FileWord::Hash(offset) => {
+                self.incoming()?.hash(offset).map(|digest| Some(FileAnswer::Hash(offset, digest)))
+            }
+            FileWord::From(offset) => self.incoming()?.from(offset).map(|()| None),
+            FileWord::Hole(length) => self.incoming()?.hole(length).map(|()| None),
+            // They were taken together.
+            FileWord::Data(_) => Ok(None),
+        }
+    }
+
+    fn incoming(&mut self) -> Result<&mut Incoming, Trouble> {
+        match &mut self.file {
+            Current::Comes(incoming) => Ok(incoming),
+            Current::None | Current::Refused => Err(nothing()),
+        }
+    }
+
+    fn put(
+        &mut self,
+        size: u64,
+        name: FileName,
+        attributes: Attributes,
+        sender: &Sender<'_>,
+    ) -> Result<FileAnswer, Trouble> {
+        // What there is of the one before stays, for another time.
+        self.file = Current::None;
+        let config = &self.shared.config;
+        if let Some(most) = config.max_file.filter(|most| size > *most) {
+            let reason = format!("{} has {size} bytes, and {most} are the most", Shown::of(&name));
+            return Err(Trouble::Refused(Code::TOO_LARGE, reason));
+        }
+        let begin = |shared: &Shared| {
+            Incoming::begin(&shared.directory, (size, name.clone(), attributes), shared.config.overwrite)
+        };
+        let incoming = match begin(&self.shared) {
+            // Somebody may have it whose connection is gone.
+            Err(Trouble::Busy(_)) if self.shared.release() => begin(&self.shared)?,
+            begun => begun?,
+        };
+        let at = incoming.present();
+        match at {
+            0 => tracing::info!("{}: {} begins, {size} bytes", sender.source, Shown::of(&name)),
+            at => tracing::info!("{}: {} goes on, {at} of {size} bytes are there", sender.source, Shown::of(&name)),
+        }
+        self.file = Current::Comes(Box::new(incoming));
+        Ok(FileAnswer::At(at))
+    }
+
+    fn directory(&mut self, name: &FileName, attributes: Attributes) -> Result<(), Trouble> {
+        self.file = Current::None;
+        let parts: Vec<&[u8]> = name.parts().collect();
+        let directory = self.shared.directory.made(&parts, name)?;
+        super::incoming::keep_attributes(&directory, attributes, name);
+        Ok(())
+    }
+
+    fn end(&mut self, digest: Digest, sender: &Sender<'_>) -> Result<FileAnswer, Trouble> {
+        let incoming = match &self.file {
+            Current::Comes(incoming) => incoming,
+            Current::None => return Err(nothing()),
+            Current::Refused => return Err(Trouble::refused("the file was refused")),
+        };
+        let (name, size) = (incoming.name.clone(), incoming.size);
+        let peer = &sender.source.peer;
+        let saved = incoming.end(digest)?;
+        self.file = Current::None;
+        match saved {
+            Saved::AsItWas(digest) => {
+                tracing::info!("{}: {} was there, {size} bytes", sender.source, Shown::of(&name));
+                Ok(FileAnswer::Saved(size, digest))
+            }
+            Saved::Written(digest) => {
+                tracing::info!("{}: {} is saved, {size} bytes", sender.source, Shown::of(&name));
+                if let Some(observer) = &self.shared.observer {
+                    let saved = Observed::Saved { peer, name: &name, size, digest };
+                    sender.runtime.block_on(observer.observe(saved));
+                }
+                Ok(FileAnswer::Saved(size, digest))
+            }
+        }
+    }
+}
+
+impl Done {
+    fn answer(&mut self, answer: Option<FileAnswer>) {
+        self.applied.through += 1;
+        if let Some(answer) = answer {
+            let reply = Verdict::Reply(answer.to_string().into());
+            self.applied.verdicts.push((self.applied.through, reply));
+        }
+    }
+
+    fn refuse(&mut self, code: Code, reason: String) {
+        self.applied.through += 1;
+        self.applied.verdicts.push((self.applied.through, Verdict::Refused(code, reason)));
+    }
+}
+
+fn nothing() -> Trouble {
+    Trouble::refused("no file is under way")
+}
