@@ -14,6 +14,7 @@ mod datagrams;
 mod docs;
 mod exchange;
 mod faults;
+mod files;
 mod fixtures;
 mod framing;
 mod hosts;

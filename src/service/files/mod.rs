@@ -25,7 +25,7 @@ use super::{Batch, Delivery, DeliveryConfig, Error, News, Result, Source};
 use crate::net::{self, Addr, Endpoint, Target};
 use crate::wire::Digest;
 use crate::wire::assured::{Code, Level};
-use digesting::Digested;
+use digesting::{Digested, Way};
 use reading::{Order, Reader};
 use transfers::{Outcome, Transfers};
 
@@ -400,8 +400,8 @@ impl Session {
         let (orders, ordered) = channel();
         let (work, wanted) = sync_channel(QUEUE);
         let (out, parcels) = mpsc::channel(QUEUE);
-        let (files, assumed) = (Arc::clone(files), VecDeque::new());
-        let reader = Reader { files, items, part, keeps, orders: ordered, work, assumed, early: None };
+        let (files, guess, again) = (Arc::clone(files), Way::Straight, VecDeque::new());
+        let reader = Reader { files, items, part, keeps, orders: ordered, work, guess, again, early: None };
         // They end when nobody wants anything any more; a disk that hangs keeps nothing else from ending.
         std::thread::spawn(|| reader.run());
         std::thread::spawn(move || digesting::run(&wanted, &out));

@@ -28,8 +28,8 @@ pub(super) enum Order {
     Answer(usize, FileAnswer),
     /// It wants nothing more of this file.
     Stop(usize),
-    /// This file is to be [taken for granted](Way::Assumed).
-    Assume(usize),
+    /// This file is to be sent again, in this way: in the other it was refused.
+    Again(usize, Way),
     /// That was all; of directories there may be something to say.
     Finish,
 }
@@ -44,8 +44,10 @@ pub(super) struct Reader {
     pub(super) keeps: Keeps,
     pub(super) orders: Receiver<Order>,
     pub(super) work: SyncSender<Work>,
-    /// The files that are to be taken for granted.
-    pub(super) assumed: VecDeque<usize>,
+    /// How the next small file is sent: as the last would have been right.
+    pub(super) guess: Way,
+    /// The files that are to be sent again, and how.
+    pub(super) again: VecDeque<(usize, Way)>,
     /// An answer that came before it was waited for.
     pub(super) early: Option<(usize, FileAnswer)>,
 }
@@ -87,12 +89,12 @@ impl Reader {
             self.send(item, None)?;
         }
         loop {
-            if let Some(item) = self.assumed.pop_front() {
-                self.send(item, Some(Way::Assumed))?;
+            if let Some((item, way)) = self.again.pop_front() {
+                self.send(item, Some(way))?;
                 continue;
             }
             match self.orders.recv().map_err(|_| Over)? {
-                Order::Assume(item) => self.assumed.push_back(item),
+                Order::Again(item, way) => self.try_again(item, way),
                 Order::Finish => return self.finish(),
                 Order::Answer(..) | Order::Stop(_) => {}
             }
@@ -142,10 +144,16 @@ impl Reader {
         let attributes = if self.keeps == Keeps::Nothing { Attributes::default() } else { attributes(&metadata) };
         let put = FileWord::Put { size, name: item.name.clone(), attributes };
         self.give(Work::Begin)?;
-        match way {
-            Some(Way::Assumed) => self.send_assumed(at, &put, &mut file, &metadata),
-            _ if size <= SMALL.min(self.part as u64) => self.send_straight(at, &put, &mut file, &metadata),
-            _ => self.send_asked(at, &put, &mut file, &metadata),
+        if size > SMALL.min(self.part as u64) {
+            return self.send_asked(at, &put, &mut file, &metadata);
+        }
+        if way.is_none() {
+            // Nothing else would notice what was said of the files before.
+            self.go_on(at)?;
+        }
+        match way.unwrap_or(self.guess) {
+            Way::Assumed => self.send_assumed(at, &put, &mut file, &metadata),
+            _ => self.send_straight(at, &put, &mut file, &metadata),
         }
     }
 
@@ -293,13 +301,18 @@ impl Reader {
         loop {
             match self.orders.try_recv() {
                 Ok(Order::Stop(of)) if of == at => return Err(Halt::Unwanted),
-                Ok(Order::Assume(item)) => self.assumed.push_back(item),
+                Ok(Order::Again(item, way)) => self.try_again(item, way),
                 Ok(Order::Answer(of, answer)) => self.early = Some((of, answer)),
                 Ok(Order::Stop(_) | Order::Finish) => {}
                 Err(TryRecvError::Empty) => return Ok(()),
                 Err(TryRecvError::Disconnected) => return Err(Halt::Over),
             }
         }
+    }
+
+    fn try_again(&mut self, item: usize, way: Way) {
+        self.guess = way;
+        self.again.push_back((item, way));
     }
 
     /// Waits for an answer.
@@ -311,7 +324,7 @@ impl Reader {
             match self.orders.recv().map_err(|_| Over)? {
                 Order::Answer(of, answer) if of == at => return Ok(answer),
                 Order::Stop(of) if of == at => return Err(Halt::Unwanted),
-                Order::Assume(item) => self.assumed.push_back(item),
+                Order::Again(item, way) => self.try_again(item, way),
                 _ => {}
             }
         }

@@ -21,7 +21,7 @@ pub(super) struct Transfers {
     on_the_way: VecDeque<(u64, u64)>,
     /// The files and directories of which it is not known what becomes of them.
     waiting: HashSet<usize>,
-    /// Why files were refused that are taken for granted now.
+    /// Why files were refused that are sent in another way now.
     objections: HashMap<usize, (Code, String)>,
     /// What the reader is to be told.
     orders: VecDeque<Order>,
@@ -207,18 +207,25 @@ impl Transfers {
         let Some(attempt) = self.attempt(number) else { return };
         let (item, way) = (attempt.item, attempt.way);
         attempt.is_settled = true;
-        match way {
-            Way::Straight => {
-                // There is one of that name. It may be the very same.
-                self.objections.insert(item, (code, reason));
-                self.orders.push_back(Order::Assume(item));
-                return;
+        let objection = match (way, self.objections.remove(&item)) {
+            // There is one of that name. It may be the very same.
+            (Way::Straight, None) => return self.again(item, Way::Assumed, (code, reason)),
+            (Way::Assumed, None) => return self.again(item, Way::Straight, (code, reason)),
+            // That it is not the same is no reason.
+            (Way::Assumed, Some(objection)) => objection,
+            (Way::Asked, _) => {
+                self.orders.push_back(Order::Stop(item));
+                (code, reason)
             }
-            Way::Asked => self.orders.push_back(Order::Stop(item)),
-            Way::Assumed | Way::Directory => {}
-        }
-        let (code, reason) = self.objections.remove(&item).unwrap_or((code, reason));
+            (Way::Straight | Way::Directory, _) => (code, reason),
+        };
+        let (code, reason) = objection;
         self.settle(Outcome::Failed { item, failure: FileFailure::Refused { code, reason } });
+    }
+
+    fn again(&mut self, item: usize, way: Way, objection: (Code, String)) {
+        self.objections.insert(item, objection);
+        self.orders.push_back(Order::Again(item, way));
     }
 
     fn settle(&mut self, outcome: Outcome) {
