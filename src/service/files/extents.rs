@@ -54,7 +54,7 @@ impl Extents {
             return Ok(Some(Extent::Data(at..size)));
         }
         let data = seek(file, at, Whence::SeekData)?.map_or(size, |data| data.min(size));
-        if data - at >= LEAST_HOLE || (data == size && data > at) {
+        if data - at >= LEAST_HOLE {
             self.at = data;
             return Ok(Some(Extent::Hole(data - at)));
         }
@@ -62,7 +62,7 @@ impl Extents {
         while end < size && end - at < LONGEST_SEARCH {
             end = seek(file, end, Whence::SeekHole)?.map_or(size, |hole| hole.min(size));
             let next = seek(file, end, Whence::SeekData)?.map_or(size, |data| data.min(size));
-            if next - end >= LEAST_HOLE || next == size {
+            if next - end >= LEAST_HOLE {
                 break;
             }
             end = next;
