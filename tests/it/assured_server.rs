@@ -8,7 +8,7 @@ mod lifetime;
 mod packets;
 mod refusals;
 mod talk;
-mod transcripts;
+pub(crate) mod transcripts;
 
 use std::path::Path;
 

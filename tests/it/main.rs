@@ -33,6 +33,7 @@ mod programs;
 mod raw;
 mod reaching;
 mod replaying;
+mod saving;
 mod serving;
 mod sockets;
 mod spool;

@@ -25,8 +25,14 @@ use crate::wire::{Attributes, Digest, FileName, Span};
 /// How many of the digests that were asked for are remembered: a client goes on at the last that is also its own. Of more, the oldest goes.
 pub const MAX_DIGESTS: usize = 1024;
 
+/// How long a hole may be, and how far a digest may go beyond the one before: what takes longer is not answered in time, and costs a client that says it nothing.
+pub const LONGEST_STEP: u64 = 1 << 30;
+
 /// How much is read at a time.
 const READ: usize = 1024 * 1024;
+
+/// What a client is told that goes further.
+const TOO_FAR: &str = "a hole, and what is hashed at once, is 1073741824 bytes at the most";
 
 /// What a file is made with, of which the umask takes its part.
 const FILE_MODE: u32 = 0o666;
@@ -144,6 +150,9 @@ impl Incoming {
         if self.stage != Stage::Asked || !(self.offset..=self.present).contains(&offset) {
             return Err(self.refused("what is hashed is there, and comes one after the other"));
         }
+        if offset - self.offset > LONGEST_STEP {
+            return Err(self.refused(TOO_FAR));
+        }
         let file = match &self.held {
             Held::Part(part) => part,
             Held::There(file) => file,
@@ -253,6 +262,9 @@ impl Incoming {
     pub(super) fn hole(&mut self, length: u64) -> Result<(), Trouble> {
         if length > self.size - self.offset {
             return Err(self.too_long());
+        }
+        if length > LONGEST_STEP {
+            return Err(self.refused(TOO_FAR));
         }
         match (&self.held, self.stage) {
             (Held::Part(part), Stage::Coming) => {

@@ -28,7 +28,7 @@ use directory::Directory;
 use session::Job;
 use shared::Shared;
 
-pub use incoming::MAX_DIGESTS;
+pub use incoming::{LONGEST_STEP, MAX_DIGESTS};
 pub use place::Overwrite;
 pub use shared::{ALONE, MAX_SESSIONS};
 
@@ -120,6 +120,13 @@ impl FileStore {
                 return waits.await.unwrap_or_else(|_| Err(ended()));
             }
         }
+    }
+}
+
+impl Drop for FileStore {
+    /// Lets go of all files. What has come of them stays.
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

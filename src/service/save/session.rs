@@ -121,20 +121,48 @@ impl Session {
         true
     }
 
+    /// Ends it once what is under way is done: nothing else is any more.
+    pub(super) fn end(&self) {
+        let mut queue = lock(&self.queue);
+        queue.is_closed = true;
+        queue.jobs.clear();
+        self.filled.notify_one();
+        if !queue.is_busy {
+            lock(&self.words).close();
+        }
+    }
+
     fn work(self: Arc<Self>) {
         while let Some(job) = self.next() {
             match job {
-                Job::Open(opening, waits) => drop(waits.send(self.open(opening))),
-                Job::Append(append, runtime, waits) => drop(waits.send(self.append(append, &runtime))),
+                Job::Open(opening, waits) => {
+                    let opened = self.open(opening);
+                    self.is_done();
+                    // Nobody may wait any more.
+                    let _ = waits.send(opened);
+                }
+                Job::Append(append, runtime, waits) => {
+                    let applied = self.append(append, &runtime);
+                    self.is_done();
+                    let _ = waits.send(applied);
+                }
             }
-            lock(&self.queue).is_busy = false;
+        }
+    }
+
+    /// The thread has nothing in hand. That is so before anybody hears what came of it.
+    fn is_done(&self) {
+        let mut queue = lock(&self.queue);
+        queue.is_busy = false;
+        if queue.is_closed {
+            lock(&self.words).close();
         }
     }
 
     /// The next call; none if there was none for a while.
     fn next(&self) -> Option<Job> {
         let queue = lock(&self.queue);
-        let waited = self.filled.wait_timeout_while(queue, LINGER, |queue| queue.jobs.is_empty());
+        let waited = self.filled.wait_timeout_while(queue, LINGER, |queue| queue.jobs.is_empty() && !queue.is_closed);
         let (mut queue, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
         let next = queue.jobs.pop_front();
         match next {

@@ -79,6 +79,11 @@ impl Shared {
         self.forget(ALONE);
     }
 
+    /// Ends all sessions.
+    pub(super) fn end(&self) {
+        lock(&self.sessions).drain().for_each(|(_, session)| session.end());
+    }
+
     fn forget(&self, longer: Duration) -> bool {
         let mut sessions = lock(&self.sessions);
         let before = sessions.len();

@@ -3,6 +3,7 @@
 //! Apart from the session, which has an owner and numbers: here is what they mean for the file that comes.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -14,6 +15,9 @@ use crate::service::Observed;
 use crate::service::store::Source;
 use crate::wire::assured::{Applied, Code, PutOff, Run, Verdict};
 use crate::wire::{Attributes, Digest, FileAnswer, FileName, FileWord, Span};
+
+/// How long a file is waited for that another session has.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What a `data` message has before its bytes.
 const DATA: usize = b"data\n".len();
@@ -188,10 +192,17 @@ impl Words {
         let begin = |shared: &Shared| {
             Incoming::begin(&shared.directory, (size, name.clone(), attributes), shared.config.overwrite)
         };
-        let incoming = match begin(&self.shared) {
-            // Somebody may have it whose connection is gone.
-            Err(Trouble::Busy(_)) if self.shared.release() => begin(&self.shared)?,
-            begun => begun?,
+        let since = Instant::now();
+        let incoming = loop {
+            match begin(&self.shared) {
+                // Somebody may have it whose connection is gone, or is about to go: its client comes again.
+                Err(Trouble::Busy(_)) if since.elapsed() < PATIENCE => {
+                    if !self.shared.release() {
+                        std::thread::sleep(PATIENCE / 10);
+                    }
+                }
+                begun => break begun?,
+            }
         };
         let at = incoming.present();
         match at {

@@ -7,12 +7,13 @@ use std::io::{Read, Write};
 use super::{bodies, storing, talk::stream};
 
 /// A block: what is said, and what is heard before more is said.
-type Transcript = Vec<(String, String)>;
+pub(crate) type Transcript = Vec<(String, String)>;
 
-fn transcripts(page: &str) -> Vec<Transcript> {
+/// The sessions of a page that are in blocks of this kind.
+pub(crate) fn transcripts(page: &str, fence: &str) -> Vec<Transcript> {
     let mut transcripts = Vec::new();
     let mut lines = page.lines();
-    while lines.by_ref().any(|line| line == "```wilco") {
+    while lines.by_ref().any(|line| line == fence) {
         let mut transcript = vec![(String::new(), String::new())];
         for line in lines.by_ref().take_while(|line| *line != "```") {
             let (who, text) = line.split_at_checked(3).expect("a speaker");
@@ -31,7 +32,7 @@ fn transcripts(page: &str) -> Vec<Transcript> {
 
 #[test]
 fn the_server_says_what_the_page_of_the_protocol_has() {
-    let transcripts = transcripts(include_str!("../../../docs/protocol.md"));
+    let transcripts = transcripts(include_str!("../../../docs/protocol.md"), "```wilco");
     assert!(transcripts.len() >= 2, "the page has fewer sessions than it had");
     let (_server, port, directory) = storing(&[]);
     for transcript in transcripts {

@@ -20,4 +20,5 @@ pub(crate) mod proxy;
 mod udp;
 
 use pipeline::{Pipeline, Server};
-use points::{Injection, has_strace};
+use points::Injection;
+pub(crate) use points::has_strace;

@@ -149,7 +149,7 @@ pub(super) fn tell(text: &str) {
 }
 
 /// Whether strace can be used here; if it cannot, the test is skipped.
-pub(super) fn has_strace(test: &str) -> bool {
+pub(crate) fn has_strace(test: &str) -> bool {
     let works = Command::new("strace").args(["-D", "-o", "/dev/null", "true"]).output();
     let works = works.is_ok_and(|output| output.status.success());
     if !works {

@@ -1,1 +1,0 @@
-//! What a store of files does, word by word.

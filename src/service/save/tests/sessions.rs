@@ -1,0 +1,107 @@
+//! Several sessions, one that goes on elsewhere, and what is left of those that do not.
+//!
+//! Apart from what is said in one.
+
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+#[tokio::test]
+async fn of_two_who_send_a_file_one_waits_as_long_as_the_other_is_there() {
+    let bench = Bench::new(SaveConfig::default());
+    let mut first = bench.open(SID).await;
+    bench.say(&mut first, &[word("put 6 a"), word("from 0"), data(b"abc")]).await;
+    let mut second = bench.open("ffffffffffffffff").await;
+    assert_eq!(bench.say(&mut second, &whole("a", b"abcdef")).await, ["R 503 a comes from another just now"]);
+    assert_eq!(bench.read(".a.part"), b"abc");
+    // Its connection is gone, and somebody wants to go on.
+    let session = first.session.clone();
+    drop(first);
+    assert_eq!(bench.say(&mut second, &[word("put 6 a"), word("hash 3"), word("from 3")]).await[0], "at 3");
+    let opening =
+        Opening { session: session.clone(), first: 2, principal: None, replies: true, source: second.source.clone() };
+    let forgotten = bench.store.open(opening).await.expect("an answer");
+    assert_eq!((forgotten.progress.known, forgotten.progress.acknowledged), (false, 0));
+    assert_eq!(bench.say(&mut second, &[data(b"def"), end(b"abcdef")]).await, [saved(b"abcdef")]);
+}
+
+#[tokio::test]
+async fn a_session_goes_on_in_another_connection() {
+    let bench = Bench::new(SaveConfig::default());
+    let mut first = bench.open(SID).await;
+    bench.say(&mut first, &[word("put 6 a"), word("from 0"), data(b"abc")]).await;
+    let mut second = bench.open(SID).await;
+    assert_eq!(second.next, 4);
+    let stale = Append {
+        session: first.session.clone(),
+        owner: first.owner,
+        source: first.source.clone(),
+        run: {
+            let mut run = Run::new(4);
+            run.push(&data(b"xyz"));
+            run
+        },
+    };
+    assert_eq!(bench.store.append(stale).await, Err(StoreError::TakenOver));
+    assert_eq!(bench.say(&mut second, &[data(b"def"), end(b"abcdef")]).await, [saved(b"abcdef")]);
+    let opened = bench.store.open(Opening {
+        session: SID.parse().expect("a session"),
+        first: 5,
+        principal: None,
+        replies: true,
+        source: second.source.clone(),
+    });
+    let progress = opened.await.expect("open").progress;
+    assert_eq!((progress.acknowledged, progress.known), (5, true));
+    assert_eq!(progress.verdicts.last().map(|(number, _)| *number), Some(5), "what was not noted is said again");
+    bench.store.note(&second.session, second.owner, 5);
+}
+
+#[tokio::test]
+async fn a_session_without_a_connection_is_forgotten_after_a_while() {
+    let bench = Bench::new(SaveConfig::default());
+    let mut line = bench.open(SID).await;
+    bench.say(&mut line, &[word("put 6 a"), word("from 0")]).await;
+    assert!(!bench.store.0.release(), "it has one");
+    drop(line.source);
+    bench.store.0.sweep();
+    assert!(bench.store.0.known(&line.session).is_some(), "it may come again");
+    assert!(bench.store.0.release());
+    assert!(bench.store.0.known(&line.session).is_none());
+    assert!(bench.path(".a.part").exists());
+}
+
+#[tokio::test]
+async fn messages_are_not_taken_and_files_not_from_those_who_hear_nothing() {
+    let bench = Bench::new(SaveConfig::default());
+    let line = bench.open(SID).await;
+    let plain = Plain {
+        source: line.source.clone(),
+        first: 1,
+        messages: crate::service::Batch::of("hello"),
+        chain: crate::service::store::Chain::default(),
+    };
+    assert_eq!(bench.store.keep(plain).await, Err(StoreError::Unwanted(FILES_ONLY)));
+    let opening = Opening { session: line.session, first: 1, principal: None, replies: false, source: line.source };
+    assert_eq!(bench.store.open(opening).await.map(|_| ()), Err(StoreError::Unwanted(REPLIES_WANTED)));
+}
+
+#[tokio::test]
+async fn old_parts_are_removed_unless_they_are_somebodys() {
+    let bench = Bench::new(SaveConfig::default());
+    let old = SystemTime::now() - Duration::from_secs(1000);
+    fs::create_dir(bench.path("d")).expect("a directory");
+    for name in [".old.part", "d/.old.part", "d/.held.part", "kept", ".kept", "kept.part"] {
+        let file = fs::File::create(bench.path(name)).expect("a file");
+        file.set_modified(old).expect("a time");
+    }
+    fs::write(bench.path(".young.part"), b"").expect("a file");
+    let mut line = bench.open(SID).await;
+    bench.say(&mut line, &[word("put 1 d/held")]).await;
+    symlink(bench.path("d"), bench.path("link")).expect("a link");
+    assert_eq!(bench.store.0.directory.remove_parts(Duration::from_secs(500)), 2);
+    for name in ["d/.held.part", "kept", ".kept", "kept.part", ".young.part"] {
+        assert!(bench.path(name).exists(), "{name}");
+    }
+    assert!(!bench.path(".old.part").exists() && !bench.path("d/.old.part").exists());
+}
