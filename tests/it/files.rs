@@ -145,7 +145,7 @@ fn a_tree_arrives_as_it_is_with_the_digests_of_sha256sum() {
     assert!(done.stderr.contains("tree/b c was refused"), "{}", done.report());
     assert_eq!(fs::read(places.to.join("tree/b c")).expect("a file"), b"tree/b c");
     let last = events(&done).pop().expect("an event");
-    assert_eq!((&last["files"], &last["refused"]), (&8.into(), &1.into()), "{}", done.report());
+    assert_eq!((&last["saved"], &last["refused"]), (&8.into(), &1.into()), "{}", done.report());
 }
 
 #[test]

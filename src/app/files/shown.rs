@@ -15,8 +15,8 @@ use crate::app::json::Object;
 use crate::app::progress::Progress;
 use crate::app::report;
 use crate::app::screen::StandardOutput;
-use crate::service::Screen;
 use crate::service::files::{FileDelivery, FileFailure, FileNews};
+use crate::service::{Screen, base64};
 use crate::wire::{Digest, FileName};
 
 /// The rate is that of the last moments.
@@ -98,10 +98,10 @@ impl Shown {
         }
         if self.json {
             let done = Object::event("done")
-                .with("files", tally.saved)
+                .with("saved", tally.saved)
                 .with("bytes", tally.bytes)
                 .with("refused", tally.refused)
-                .with("unreadable", tally.unreadable)
+                .with("failed", tally.unreadable)
                 .with("reconnects", tally.reconnects);
             let _ = self.screen.show(done.line().as_bytes()).await;
         }
@@ -193,8 +193,10 @@ impl Shown {
     fn event(&self, news: &FileNews, delivery: &FileDelivery) -> Option<Vec<u8>> {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let of = |event, item: usize| {
-            let name = &delivery.files().items[item].name;
-            Object::event(event).with("name", String::from_utf8_lossy(name.as_bytes()).into_owned())
+            let name = delivery.files().items[item].name.as_bytes();
+            let text = std::str::from_utf8(name);
+            let encoded = text.is_err().then(|| base64::encoded(name));
+            Object::event(event).maybe("path", text.ok()).maybe("path_base64", encoded)
         };
         let object = match news {
             FileNews::Connected { peer, local, .. } => Object::event("connected")
