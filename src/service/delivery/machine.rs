@@ -122,14 +122,6 @@ impl Machine {
         }
     }
 
-    /// The longest message in bytes that the server takes, where it has said so: for datagrams the network decides.
-    pub(super) fn max_body(&self) -> Option<u64> {
-        match self {
-            Self::Frames(sender) => sender.max_body(),
-            Self::Datagrams(_) => None,
-        }
-    }
-
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Frames(sender) => sender.is_open(),

@@ -11,7 +11,8 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::wire::{FileAnswer, FileName, FileWord};
+use crate::wire::assured::Code;
+use crate::wire::{Digest, FileAnswer, FileName, FileWord};
 
 type Outcomes = HashMap<String, Outcome>;
 

@@ -90,7 +90,7 @@ impl Files {
             return Err(net::Error::usage(format!("{} is {kind}, and its size is not known", path.display()))
                 .hinting("client --framing whole < it sends what comes out of it as one message"));
         }
-        let size = metadata.is_file().then(|| metadata.len());
+        let size = metadata.is_file().then_some(metadata.len());
         self.items.push(FileItem { path: path.to_owned(), name: name.clone(), size, is_named: true });
         if metadata.is_dir() {
             self.add_all_in(path, &name);
@@ -122,7 +122,7 @@ impl Files {
         }
         let name = [directory.as_bytes(), b"/", entry.file_name().as_bytes()].concat();
         let name = FileName::new(name)?;
-        let size = metadata.is_file().then(|| metadata.len());
+        let size = metadata.is_file().then_some(metadata.len());
         self.items.push(FileItem { path: path.to_owned(), name: name.clone(), size, is_named: false });
         if metadata.is_dir() {
             self.add_all_in(path, &name);

@@ -105,7 +105,6 @@ impl Sender {
             return self.stop(objection);
         }
         self.window = Window { messages: grant.window.into(), bytes: grant.window_bytes };
-        self.max_body = Some(grant.max_body);
         self.ping_after = (grant.idle / 3).clamp(Self::LEAST_PING_AFTER, PING_AFTER);
         self.events.push_back(Event::Opened { server: grant.server.clone().into_owned(), level: grant.level });
         // The last message that it has, where it says its checksum.

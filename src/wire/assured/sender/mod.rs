@@ -32,8 +32,6 @@ pub struct Sender {
     no_more: bool,
     link: Link,
     window: Window,
-    /// The longest message in bytes that the server takes, once it has said.
-    max_body: Option<u64>,
     /// The last number that is final.
     settled: u64,
     /// The last number that was sent over this connection, or need not be.
@@ -152,7 +150,6 @@ impl Sender {
             no_more: false,
             link: Link::Down(now),
             window: Window::default(),
-            max_body: None,
             settled: first - 1,
             sent: first - 1,
             ever_sent: next - 1,
@@ -288,11 +285,6 @@ impl Sender {
     /// Whether the session is open over a connection.
     pub fn is_open(&self) -> bool {
         matches!(self.link, Link::Open(_))
-    }
-
-    /// The longest message in bytes that the server takes which has opened the session last.
-    pub fn max_body(&self) -> Option<u64> {
-        self.max_body
     }
 
     /// Whether anything that was accepted is not final.
