@@ -141,7 +141,7 @@ pub(in crate::app) struct RunningArgs {
     /// How many threads serve the clients [default: half of the processors, at least 1, at most 16]
     #[arg(long, value_name = "N", value_parser = value::workers, env = "WILCO_WORKERS", help_heading = "Running it")]
     pub(in crate::app) workers: Option<usize>,
-    /// Do without the sandbox, in which the server can write no file but those of its store, run no program, and make no system call for debuggers,
+    /// Do without the sandbox, in which the server can write no file but those of its store or of --save, run no program, and make no system call for debuggers,
     /// mounts and the like; -v says what of it this kernel knows
     #[arg(long, help_heading = "Running it")]
     pub(in crate::app) no_sandbox: bool,

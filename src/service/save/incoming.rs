@@ -29,7 +29,7 @@ pub const MAX_DIGESTS: usize = 1024;
 pub const LONGEST_STEP: u64 = 1 << 30;
 
 /// How much is read at a time.
-const READ: usize = 1024 * 1024;
+const READ: usize = 256 * 1024;
 
 /// What a client is told that goes further.
 const TOO_FAR: &str = "a hole, and what is hashed at once, is 1073741824 bytes at the most";
@@ -73,9 +73,9 @@ enum Stage {
 /// What was saved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Saved {
-    Written(Digest),
+    Written,
     /// It was there before.
-    AsItWas(Digest),
+    AsItWas,
 }
 
 impl Incoming {
@@ -278,44 +278,57 @@ impl Incoming {
         Ok(())
     }
 
-    /// It is whole, or it is refused; or another attempt is to be made later.
-    pub(super) fn end(&self, digest: Digest) -> Result<Saved, Trouble> {
+    /// Whether it is whole.
+    pub(super) fn check(&self, digest: Digest) -> Result<(), Trouble> {
         if self.stage != Stage::Coming || self.offset != self.size {
             let reason = format!("it has {} bytes, and {} were said", self.offset, self.size);
             return Err(self.given_up(self.refused(&reason)));
         }
         let found = digest_of(&self.digest);
-        if found != digest {
-            return Err(match &self.held {
-                Held::There(_) => there_already(&self.name),
-                Held::Part(_) => {
-                    self.given_up(self.refused(&format!("the digest of what has come is {found}, and not {digest}")))
-                }
-            });
-        }
-        let unsynced = |error: &io::Error| {
-            let reason = format!("{} could not be brought to the disk: {}", Shown::of(&self.name), plain(error));
-            Trouble::Refused(Code::FAILED, reason)
-        };
-        let saved = match &self.held {
-            Held::There(file) => {
-                // Whether it was, is not known of one that was there.
-                file.sync_all().map_err(|error| unsynced(&error))?;
-                Saved::AsItWas(digest)
+        match &self.held {
+            _ if found == digest => Ok(()),
+            Held::There(_) => Err(there_already(&self.name)),
+            Held::Part(_) => {
+                let reason = format!("the digest of what has come is {found}, and not {digest}");
+                Err(self.given_up(self.refused(&reason)))
             }
+        }
+    }
+
+    /// Has its contents durable.
+    pub(super) fn sync(&self) -> Result<(), Trouble> {
+        match &self.held {
+            // Whether it was, is not known of one that was there.
+            Held::There(file) => file.sync_all().map_err(|error| self.unsynced(&plain(&error))),
             Held::Part(part) => {
                 keep_attributes(part, self.attributes, &self.name);
                 // An error is told once: what was to be written may be lost, and another attempt would not say so.
-                part.sync_all().map_err(|error| self.given_up(unsynced(&error)))?;
-                match self.rename() {
-                    Err(Errno::EEXIST) => return Err(self.given_up(there_already(&self.name))),
-                    renamed => renamed.map_err(|errno| failed("rename", &self.name, &errno.into()))?,
-                }
-                Saved::Written(digest)
+                part.sync_all().map_err(|error| self.given_up(self.unsynced(&plain(&error))))
             }
-        };
-        self.place.sync().map_err(|error| unsynced(&error))?;
-        Ok(saved)
+        }
+    }
+
+    /// Gives it its name, which is durable once its [directory](Self::directory) is.
+    pub(super) fn give_name(&self) -> Result<Saved, Trouble> {
+        match &self.held {
+            Held::There(_) => Ok(Saved::AsItWas),
+            Held::Part(_) => match self.rename() {
+                Err(Errno::EEXIST) => Err(self.given_up(there_already(&self.name))),
+                renamed => {
+                    renamed.map(|()| Saved::Written).map_err(|errno| failed("rename", &self.name, &errno.into()))
+                }
+            },
+        }
+    }
+
+    /// Where its name is.
+    pub(super) fn directory(&self) -> &File {
+        self.place.directory()
+    }
+
+    /// It is refused, since the disk has failed.
+    pub(super) fn unsynced(&self, why: &str) -> Trouble {
+        Trouble::Refused(Code::FAILED, format!("{} could not be brought to the disk: {why}", Shown::of(&self.name)))
     }
 
     fn rename(&self) -> nix::Result<()> {

@@ -7,6 +7,7 @@ mod hashing;
 mod incoming;
 mod place;
 mod session;
+mod settling;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use shared::Shared;
 
 pub use incoming::{LONGEST_STEP, MAX_DIGESTS};
 pub use place::Overwrite;
+pub use settling::MOST_TOGETHER;
 pub use shared::{ALONE, MAX_SESSIONS};
 
 /// How long what is there of a file stays that nobody goes on with.
@@ -116,7 +118,7 @@ impl FileStore {
             let session = self.0.session(&opening.session, opening.principal.as_ref(), &opening.source)?;
             let (answer, waits) = oneshot::channel();
             // One that was forgotten just now is begun anew.
-            if session.push(Job::Open(opening.clone(), answer)).is_ok() {
+            if session.push(Job::Open(opening.clone(), answer)) {
                 return waits.await.unwrap_or_else(|_| Err(ended()));
             }
         }
@@ -142,7 +144,7 @@ impl Store for FileStore {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<Applied, StoreError>> {
         let (answer, waits) = oneshot::channel();
         let pushed = match self.0.known(&append.session) {
-            Some(session) => session.push(Job::Append(append, Handle::current(), answer)).is_ok(),
+            Some(session) => session.push(Job::Append(append, Handle::current(), answer)),
             None => false,
         };
         Box::pin(async move {

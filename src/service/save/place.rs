@@ -141,9 +141,9 @@ impl Place {
         Err(Errno::ENOSYS)
     }
 
-    /// Has the names in the directory durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.directory.sync_all()
+    /// The directory in which it has its name.
+    pub(super) fn directory(&self) -> &File {
+        &self.directory
     }
 }
 

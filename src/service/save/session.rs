@@ -75,14 +75,11 @@ impl Session {
         Arc::new(Self { principal, shared, queue, filled, state: Mutex::new(state), words })
     }
 
-    /// Has a call done behind those before it.
-    ///
-    /// # Errors
-    /// The session is forgotten: the call comes back.
-    pub(super) fn push(self: &Arc<Self>, job: Job) -> Result<(), Job> {
+    /// Has a call done behind those before it. Says whether it is: nothing is in a session that is forgotten.
+    pub(super) fn push(self: &Arc<Self>, job: Job) -> bool {
         let mut queue = lock(&self.queue);
         if queue.is_closed {
-            return Err(job);
+            return false;
         }
         queue.jobs.push_back(job);
         self.filled.notify_one();
@@ -94,7 +91,7 @@ impl Session {
                 queue.jobs.drain(..).for_each(Job::cannot_be_done);
             }
         }
-        Ok(())
+        true
     }
 
     /// Forgets what became of messages up to this number.

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use super::hashing::{Hashing, WORTH_A_THREAD};
 use super::incoming::{Incoming, Saved};
+use super::settling::{Ended, MOST_TOGETHER, settle};
 use super::shared::Shared;
 use super::trouble::{Shown, Trouble};
 use crate::service::Observed;
@@ -50,6 +51,8 @@ struct Done {
     applied: Applied,
     /// The numbers of the bytes that are not written yet, and where they lie.
     waiting: Vec<Span>,
+    /// What is whole, and not on disk yet.
+    ended: Vec<Ended>,
 }
 
 impl Words {
@@ -71,11 +74,10 @@ impl Words {
     /// Does what a run says, until something is put off.
     pub(super) fn apply(&mut self, run: &Arc<Run>, sender: &Sender<'_>) -> Applied {
         let applied = Applied { through: run.first - 1, ..Applied::default() };
-        let mut done = Done { applied, waiting: Vec::new() };
-        match self.try_apply(run, sender, &mut done) {
-            Ok(()) => {}
-            Err(put_off) => done.applied.put_off = Some(put_off),
-        }
+        let mut done = Done { applied, waiting: Vec::new(), ended: Vec::new() };
+        let put_off = self.try_apply(run, sender, &mut done).err();
+        self.settle(sender, &mut done);
+        done.applied.put_off = put_off;
         done.applied
     }
 
@@ -94,12 +96,17 @@ impl Words {
                 word => {
                     self.write(run, done)?;
                     let answered = match word {
-                        Ok(word) => self.word(word, sender),
+                        Ok(FileWord::End(digest)) => self.end(digest, sender, done),
+                        Ok(word) => {
+                            if is_of_what_ended(&word, done) {
+                                self.settle(sender, done);
+                            }
+                            self.word(word, sender).map(|answer| done.answer(answer))
+                        }
                         Err(flaw) => Err(Trouble::Refused(Code::BAD_FRAME, flaw.to_owned())),
                     };
-                    match answered {
-                        Ok(answer) => done.answer(answer),
-                        Err(trouble) => self.fail(trouble, done)?,
+                    if let Err(trouble) = answered {
+                        self.fail(trouble, done)?;
                     }
                 }
             }
@@ -156,15 +163,14 @@ impl Words {
         match word {
             FileWord::Put { size, name, attributes } => self.put(size, name, attributes, sender).map(Some),
             FileWord::Directory { name, attributes } => self.directory(&name, attributes).map(|()| None),
-            FileWord::End(digest) => self.end(digest, sender).map(Some),
             _ if matches!(self.file, Current::Refused) => Ok(None),
             FileWord::Hash(offset) => {
                 self.incoming()?.hash(offset).map(|digest| Some(FileAnswer::Hash(offset, digest)))
             }
             FileWord::From(offset) => self.incoming()?.from(offset).map(|()| None),
             FileWord::Hole(length) => self.incoming()?.hole(length).map(|()| None),
-            // They were taken together.
-            FileWord::Data(_) => Ok(None),
+            // They are taken elsewhere.
+            FileWord::Data(_) | FileWord::End(_) => Ok(None),
         }
     }
 
@@ -207,6 +213,7 @@ impl Words {
         let at = incoming.present();
         match at {
             0 => tracing::info!("{}: {} begins, {size} bytes", sender.source, Shown::of(&name)),
+            at if at == size => tracing::info!("{}: {} is there, {size} bytes", sender.source, Shown::of(&name)),
             at => tracing::info!("{}: {} goes on, {at} of {size} bytes are there", sender.source, Shown::of(&name)),
         }
         self.file = Current::Comes(Box::new(incoming));
@@ -221,28 +228,54 @@ impl Words {
         Ok(())
     }
 
-    fn end(&mut self, digest: Digest, sender: &Sender<'_>) -> Result<FileAnswer, Trouble> {
-        let incoming = match &self.file {
-            Current::Comes(incoming) => incoming,
-            Current::None => return Err(nothing()),
-            Current::Refused => return Err(Trouble::refused("the file was refused")),
-        };
-        let (name, size) = (incoming.name.clone(), incoming.size);
-        let peer = &sender.source.peer;
-        let saved = incoming.end(digest)?;
-        self.file = Current::None;
-        match saved {
-            Saved::AsItWas(digest) => {
-                tracing::info!("{}: {} was there, {size} bytes", sender.source, Shown::of(&name));
-                Ok(FileAnswer::Saved(size, digest))
-            }
-            Saved::Written(digest) => {
-                tracing::info!("{}: {} is saved, {size} bytes", sender.source, Shown::of(&name));
-                if let Some(observer) = &self.shared.observer {
-                    let saved = Observed::Saved { peer, name: &name, size, digest };
-                    sender.runtime.block_on(observer.observe(saved));
+    /// The file is whole: it is brought to the disk with those that come right behind it.
+    fn end(&mut self, digest: Digest, sender: &Sender<'_>, done: &mut Done) -> Result<(), Trouble> {
+        match std::mem::take(&mut self.file) {
+            Current::Comes(file) => {
+                file.check(digest)?;
+                done.ended.push(Ended { verdict: done.applied.verdicts.len(), file, digest });
+                // What it is to say is not known yet.
+                done.refuse(Code::FAILED, String::new());
+                if done.ended.len() >= MOST_TOGETHER {
+                    self.settle(sender, done);
                 }
-                Ok(FileAnswer::Saved(size, digest))
+                Ok(())
+            }
+            Current::None => Err(nothing()),
+            Current::Refused => Err(Trouble::refused("the file was refused")),
+        }
+    }
+
+    /// Brings to the disk what is whole, and says what became of it.
+    fn settle(&self, sender: &Sender<'_>, done: &mut Done) {
+        let ended = std::mem::take(&mut done.ended);
+        if ended.is_empty() {
+            return;
+        }
+        for (ended, settled) in ended.iter().zip(settle(&ended)) {
+            let Ended { verdict, file, digest } = ended;
+            done.applied.verdicts[*verdict].1 = match settled {
+                Ok(saved) => {
+                    self.tell(saved, file, *digest, sender);
+                    Verdict::Reply(FileAnswer::Saved(file.size, *digest).to_string().into())
+                }
+                Err(Trouble::Refused(code, reason)) => Verdict::Refused(code, reason),
+                // Others behind it have their names: it cannot be put off any more. What has come of it stays.
+                Err(Trouble::Full(reason)) => Verdict::Refused(Code::DISK_FULL, reason),
+                Err(Trouble::Busy(reason)) => Verdict::Refused(Code::FAILED, reason),
+            };
+        }
+    }
+
+    fn tell(&self, saved: Saved, file: &Incoming, digest: Digest, sender: &Sender<'_>) {
+        let (name, size, peer) = (&file.name, file.size, &sender.source.peer);
+        match saved {
+            Saved::AsItWas => tracing::info!("{}: {} was there, {size} bytes", sender.source, Shown::of(name)),
+            Saved::Written => {
+                tracing::info!("{}: {} is saved, {size} bytes", sender.source, Shown::of(name));
+                if let Some(observer) = &self.shared.observer {
+                    sender.runtime.block_on(observer.observe(Observed::Saved { peer, name, size, digest }));
+                }
             }
         }
     }
@@ -260,6 +293,15 @@ impl Done {
     fn refuse(&mut self, code: Code, reason: String) {
         self.applied.through += 1;
         self.applied.verdicts.push((self.applied.through, Verdict::Refused(code, reason)));
+    }
+}
+
+/// Whether a word is about what has to have its name before: the time of a directory changes with what is in it.
+fn is_of_what_ended(word: &FileWord<'_>, done: &Done) -> bool {
+    match word {
+        FileWord::Directory { .. } => true,
+        FileWord::Put { name, .. } => done.ended.iter().any(|ended| ended.file.name == *name),
+        _ => false,
     }
 }
 

@@ -282,3 +282,32 @@ async fn a_name_of_any_bytes_is_taken_and_a_long_one_too() {
     }
     assert_eq!(fs::read_dir(bench.directory.path()).expect("list").count(), 2);
 }
+
+#[tokio::test]
+async fn files_that_come_together_are_settled_together_and_answered_in_their_order() {
+    let bench = Bench::new(SaveConfig::default());
+    let count = MOST_TOGETHER * 2 + 3;
+    let mut words: Vec<Vec<u8>> =
+        (0..count).flat_map(|number| whole(&format!("d{}/f{number}", number % 3), b"abc")).collect();
+    words.splice(8..12, [word("put 1 wrong"), word("from 0"), data(b"x"), end(b"y")]);
+    // Twice the same, and the time of a directory last.
+    words.extend(whole("d0/f0", b"abc"));
+    words.extend(whole("again", b"abc"));
+    words.extend([word("put 3 again"), word("hash 3"), word("from 3"), end(b"abc")]);
+    words.push(word("dir d1 mtime=1000000000.000000000"));
+    let said = bench.say_anew(&words).await;
+    let mut expected: Vec<String> = (0..count).flat_map(|_| ["at 0".to_owned(), saved(b"abc")]).collect();
+    expected[5] = format!("422 wrong: the digest of what has come is {}, and not {}", sha256(b"x"), sha256(b"y"));
+    let refused = ["422 d0/f0 is there already; the server does not overwrite", "422 the file was refused"];
+    expected.push("at 3".to_owned());
+    expected.extend(refused.map(str::to_owned));
+    expected.extend(["at 0".to_owned(), saved(b"abc"), "at 3".to_owned()]);
+    expected.extend([format!("hash 3 {}", sha256(b"abc")), saved(b"abc")]);
+    assert_eq!(said, expected);
+    assert_eq!(lock(&bench.saved).len(), count);
+    for number in (0..count).filter(|number| *number != 2) {
+        assert_eq!(bench.read(&format!("d{}/f{number}", number % 3)), b"abc");
+    }
+    let modified = fs::metadata(bench.path("d1")).and_then(|metadata| metadata.modified()).expect("a time");
+    assert_eq!(modified, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+}
