@@ -80,7 +80,8 @@ pub use net::{
 };
 pub use service::{
     Assured, AssuredClient, Batch, Client, ClientConfig, Conversations, Delivery, DeliveryConfig, Error, Exchange,
-    Handler, How, Messages, News, Outcome, Outcomes, Peer, Place, Probe, Receipt, Result, Server, ServerConfig, Step,
+    FileDelivery, FileNews, Files, Handler, How, Messages, News, Outcome, Outcomes, Peer, Place, Probe, Receipt,
+    Result, Server, ServerConfig, Step,
 };
 pub use wire::Framing;
 

@@ -22,14 +22,15 @@ use super::records::{self, Trouble};
 use super::runtime::{Signals, block_on};
 use super::screen::StandardOutput;
 use super::traffic::Traffic;
-use super::{Exit, assured, raw, report};
+use super::{Exit, assured, files, raw, report};
 
 pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
     report::start(args.common.verbosity(), args.output.json);
     let endpoints = args::client_endpoints(&args.addresses)?;
     let source =
         args.source.as_deref().zip(endpoints.first()).map(|(text, endpoint)| endpoint.source(text)).transpose()?;
-    let is_assured = args.assured || args.spool.is_some();
+    let sends_files = !args.files.is_empty();
+    let is_assured = args.assured || args.spool.is_some() || sends_files;
     if let Some(option) = only_assured(&args).filter(|_| !is_assured) {
         return Err(Error::usage(format!("{option} is about assured delivery"))
             .hinting("give --assured, or --spool DIR")
@@ -50,6 +51,9 @@ pub(super) fn run(args: ClientArgs) -> anyhow::Result<Exit> {
         names: args.common.names(),
         tap: Traffic::tap(args.output.hex, args.output.dump.as_deref())?,
     };
+    if sends_files {
+        return files::run(&args, endpoints, connector);
+    }
     if is_assured {
         return assured::run(&args, endpoints, connector);
     }

@@ -107,10 +107,12 @@ fn of_service(error: &service::Error) -> Exit {
         }
         service::Error::Unacknowledged { .. } | service::Error::Undelivered { .. } => Exit::Unacknowledged,
         service::Error::GaveUp(how) => how.unreached.as_ref().map_or(Exit::Unacknowledged, of_net),
+        service::Error::FilesUnfinished(how) => how.unreached.as_ref().map_or(Exit::Unacknowledged, of_net),
         service::Error::Refused { .. }
         | service::Error::DeadLetter { .. }
         | service::Error::SessionRefused { .. }
-        | service::Error::NotSpoken(_) => Exit::Refused,
+        | service::Error::NotSpoken(_)
+        | service::Error::NoFiles(_) => Exit::Refused,
         service::Error::LostSession(_) => Exit::Lost,
         service::Error::Ended(error) => of_service(error),
         service::Error::Spool(

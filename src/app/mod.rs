@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod docs;
 mod exit;
+mod files;
 mod inetd;
 mod json;
 mod lookup;

@@ -152,6 +152,7 @@ pub(super) fn net_error(error: &anyhow::Error) -> Option<&net::Error> {
     error.downcast_ref::<net::Error>().or_else(|| match error.downcast_ref::<service::Error>() {
         Some(service::Error::Net(error)) => Some(error),
         Some(service::Error::GaveUp(how)) => how.unreached.as_ref(),
+        Some(service::Error::FilesUnfinished(how)) => how.unreached.as_ref(),
         _ => None,
     })
 }

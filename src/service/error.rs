@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::delivery::{GaveUp, LostSession};
+use super::files::UnfinishedFiles;
 use super::spool::SpoolError;
 use crate::wire::assured::Code;
 use crate::{net, wire};
@@ -93,6 +94,12 @@ pub enum Error {
     /// Assured: the client has ended for this reason, before it was known what became of the message.
     #[error("the delivery has ended: {0}")]
     Ended(std::sync::Arc<Error>),
+    /// Files: nothing was acknowledged for so long that it was given up. What the server has of them it keeps.
+    #[error("{0}")]
+    FilesUnfinished(Box<UnfinishedFiles>),
+    /// Files: what answers saves none. Nothing was sent.
+    #[error("the server saves no files: {0}")]
+    NoFiles(String),
     /// The spool can do nothing more.
     #[error(transparent)]
     Spool(#[from] SpoolError),

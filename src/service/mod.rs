@@ -12,6 +12,7 @@ mod conversation;
 pub mod delivery;
 mod error;
 mod exchange;
+pub mod files;
 pub mod forward;
 pub mod handler;
 pub mod limits;
@@ -39,6 +40,7 @@ pub use conversation::Conversation;
 pub use delivery::{Assured, AssuredClient, Delivery, DeliveryConfig, News};
 pub use error::{Error, Result, Why};
 pub use exchange::{Exchange, Source, Step, Summary};
+pub use files::{FileDelivery, FileNews, Files};
 pub use handler::{
     BoxFuture, Chat, ConnectionHandler, Display, Handler, Reply, Screen, Standard, StandardService, Taker, Terms,
 };

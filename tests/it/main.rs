@@ -15,6 +15,7 @@ mod docs;
 mod exchange;
 mod failover;
 mod faults;
+mod files;
 mod fixtures;
 mod forwarding;
 mod framing;

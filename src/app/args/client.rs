@@ -10,13 +10,15 @@ use super::{Common, Output, examples_and_statuses, value};
 use crate::wire::Framing;
 use crate::wire::assured::Level;
 
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 12] = [
     ("client cheerios 51717", "asks for a message, and sends it"),
     ("client cheerios 51717 -m hello", "sends this one"),
     ("seq 3 | client unix:box", "sends each line"),
     ("client --wait=30s udp:cheerios:51717 -m hello", "waits until the server is there"),
     ("client 'cheerios:51717?nodelay&keepalive=30s' -m hello", "sets socket options"),
     ("client --framing whole cheerios 51717 < file", "sends a file, acknowledged as a whole"),
+    ("client --file big.iso cheerios 51717", "sends a file to `server --save`; again, it goes on where it was"),
+    ("client --file photos --preserve a:51717", "sends a directory with modes and times"),
     ("client --raw cheerios 80 < request", "sends and receives bytes, as nc does"),
     ("seq 3 | client --assured a:51717 b:51717", "each exactly once, to whichever is there"),
     ("seq 3 | client --assured srv:example.com", "to the servers in the DNS"),
@@ -54,7 +56,7 @@ pub(in crate::app) struct ClientArgs {
     /// Expect no acknowledgements: status 0 then only means that all was sent and the other side ended in order
     #[arg(long)]
     pub(in crate::app) no_ack: bool,
-    /// How long to wait for an acknowledgement [default: 10s]; with --assured, how long to go on with nothing acknowledged [default: 5m], 0 for ever
+    /// How long to wait for an acknowledgement [default: 10s]; with --assured and --file, how long to go on with nothing acknowledged [default: 5m], 0 for ever
     #[arg(long, value_name = "TIME", env = "WILCO_TIMEOUT", value_parser = value::time)]
     pub(in crate::app) timeout: Option<Duration>,
     /// Assured delivery, by a server that speaks its protocol: each message is applied exactly once and in order, over as many connections as it
@@ -80,6 +82,23 @@ pub(in crate::app) struct ClientArgs {
     /// What this client calls itself to the server of an assured delivery, which keeps it for its user: `wilco messages` shows it [default: nothing]
     #[arg(long, value_name = "NAME", value_parser = value::name, env = "WILCO_NAME", help_heading = "Assured delivery")]
     pub(in crate::app) name: Option<String>,
+    /// Send a file, or a directory with all that is in it, to a server that was started with --save; may be given several times. It goes in parts over
+    /// as many connections as it takes. What the server has already it is not sent again: after an end of any kind the same command
+    /// goes on. Each that is saved is a line on standard output, with its digest, as sha256sum prints it. Links, sockets, pipes and devices in
+    /// directories are left out. Status 5 if the server will not have one, 1 if one cannot be read or changes meanwhile; the others are sent
+    #[arg(
+        long = "file",
+        value_name = "PATH",
+        conflicts_with_all = ["messages", "interactive", "raw", "framing", "spool", "no_ack", "require"],
+        help_heading = "Files"
+    )]
+    pub(in crate::app) files: Vec<PathBuf>,
+    /// The name that the file or directory has at the server, which may have / in it [default: the last part of PATH]
+    #[arg(long = "as", value_name = "NAME", requires = "files", help_heading = "Files")]
+    pub(in crate::app) file_name: Option<OsString>,
+    /// Keep the permissions of files and directories, and the time of their last change [default: those that the server gives]
+    #[arg(long, requires = "files", help_heading = "Files")]
+    pub(in crate::app) preserve: bool,
     /// How long connecting may take, look-ups and all addresses together
     #[arg(long, value_name = "TIME", default_value = "10s", env = "WILCO_CONNECT_TIMEOUT", value_parser = value::time)]
     pub(in crate::app) connect_timeout: Duration,

@@ -33,6 +33,8 @@ pub(in crate::app) fn hint(error: &anyhow::Error) -> Option<String> {
             Some("a server with --store does; --require says the least that is wanted".to_owned())
         }
         service::Error::NotSpoken(_) => Some("leave --assured out for a server that only answers lines".to_owned()),
+        service::Error::FilesUnfinished(_) => Some("the same command goes on with what the server has not".to_owned()),
+        service::Error::NoFiles(_) => Some("one that is started with --save DIR does".to_owned()),
         service::Error::Spool(error) => error.hint(),
         _ => None,
     }

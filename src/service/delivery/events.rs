@@ -8,6 +8,7 @@ use super::machine::Heard;
 use super::{Delivery, Flow, News, Told, places};
 use crate::net::{Addr, Connection, ErrorKind, Socket};
 use crate::service::{Error, Result, Source};
+use crate::wire::assured::ServerFrame;
 use crate::wire::assured::sender::Input;
 use std::task::{Context, Poll};
 
@@ -17,7 +18,12 @@ impl Delivery {
         let Some(came) = self.link.as_mut().and_then(Link::take) else { return Ok(false) };
         let has_ended = matches!(came, Came::Ended(_));
         let input = match came {
-            Came::Heard(heard) => Input::Frame(heard),
+            Came::Heard(heard) => {
+                if let Heard::Frame(ServerFrame::Granted(grant)) = &heard {
+                    self.max_body = Some(grant.max_body);
+                }
+                Input::Frame(heard)
+            }
             Came::Broken(reason) => Input::Broken(reason),
             Came::Ended(reason) => Input::Disconnected(reason),
             Came::Unsendable(number) => {

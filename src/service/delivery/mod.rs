@@ -97,6 +97,8 @@ pub struct Delivery {
     places: Places,
     link: Option<Link>,
     max_reply: u64,
+    /// The longest message that the server takes, once it has said.
+    max_body: Option<u64>,
     telling: Telling,
     /// Whether the sender has nothing to be done, until something comes or it is the time of `due`.
     is_idle: bool,
@@ -169,6 +171,7 @@ impl Delivery {
             places,
             link: None,
             max_reply,
+            max_body: None,
             telling: Telling::default(),
             is_idle: false,
             due: None,
@@ -225,6 +228,11 @@ impl Delivery {
     /// Whether the session is open over a connection.
     pub fn is_open(&self) -> bool {
         self.sender.is_open()
+    }
+
+    /// The longest message in bytes that the server takes which has opened the session last; none before one has, and over UDP.
+    pub fn max_body(&self) -> Option<u64> {
+        self.max_body
     }
 
     /// Ends what is under way and lets the spool go; what waits in it is for another time.

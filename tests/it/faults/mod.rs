@@ -17,7 +17,7 @@ mod many;
 mod network;
 mod pipeline;
 mod points;
-mod proxy;
+pub(crate) mod proxy;
 mod udp;
 
 use pipeline::{Pipeline, Server};

@@ -15,14 +15,14 @@ use socket2::SockRef;
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Towards {
+pub(crate) enum Towards {
     Server,
     Client,
 }
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum How {
+pub(crate) enum How {
     /// Both directions end.
     End,
     /// Only the direction that was counted ends.
@@ -35,15 +35,15 @@ pub(super) enum How {
 
 /// What becomes of a connection after so many bytes have passed in one direction.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
-    pub(super) towards: Towards,
-    pub(super) after: u64,
-    pub(super) how: How,
+pub(crate) struct Cut {
+    pub(crate) towards: Towards,
+    pub(crate) after: u64,
+    pub(crate) how: How,
 }
 
 /// A proxy on a port of its own.
 #[derive(Clone, Debug)]
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     state: Arc<State>,
 }
 
@@ -61,7 +61,7 @@ struct State {
 
 impl Proxy {
     /// One before this server. The first connections are treated as these cuts say, all others pass.
-    pub(super) fn start(server: SocketAddr, cuts: &[Cut]) -> Proxy {
+    pub(crate) fn start(server: SocketAddr, cuts: &[Cut]) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen on a free port");
         let state = Arc::new(State {
             address: listener.local_addr().expect("an address"),
@@ -90,17 +90,17 @@ impl Proxy {
     }
 
     /// As an address of the client.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("tcp:{}", self.state.address)
     }
 
     /// How many connections were cut.
-    pub(super) fn hit(&self) -> usize {
+    pub(crate) fn hit(&self) -> usize {
         self.state.hit.load(Ordering::SeqCst)
     }
 
     /// How many bytes have passed that way.
-    pub(super) fn passed(&self, towards: Towards) -> u64 {
+    pub(crate) fn passed(&self, towards: Towards) -> u64 {
         self.state.passed[towards as usize].load(Ordering::SeqCst)
     }
 }
