@@ -136,7 +136,7 @@ fn what_store_cannot_be_combined_with_is_said() {
         (path("nowhere/x.db"), "mkdir"),
         (path("text"), "no store"),
         (path(""), "no store"),
-        ("nats://localhost/messages".to_owned(), "no file"),
+        ("http://localhost/messages".to_owned(), "a stream of NATS"),
     ] {
         expect_error(&Launch::server(["127.0.0.1:0", "--store", &file]).start().wait(), 2, &[says]);
     }

@@ -7,6 +7,7 @@ mod archive;
 mod background;
 mod connection;
 mod draft;
+mod known;
 mod lane;
 mod link;
 mod plain;

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::{Plain, StoreError};
 use super::draft::{Draft, Heading};
+use super::known::Answer;
 use super::lane::Lane;
 use super::record::PLAIN;
-use super::session::{Answer, Shared};
+use super::session::Shared;
 use super::trouble::Trouble;
 
 /// Messages that are to be kept, and who waits for it.

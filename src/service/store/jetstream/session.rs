@@ -6,22 +6,19 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::oneshot;
-
 use super::super::{Append, Opened, Opening, Owner, StoreError};
 use super::draft::{Draft, HEADER_ROOM, Heading, refusal};
+use super::known::{Answer, Known, Pending, verdicts};
 use super::lane::Lane;
 use super::link::{Last, Link};
 use super::trouble::{BUSY_PAUSE, Trouble};
-use crate::wire::assured::{Applied, Code, Progress, PutOff, Run, SessionId, Verdict, checksum};
+use crate::wire::assured::{Applied, Code, Progress, PutOff, Run, SessionId, checksum};
 
 /// How many bytes of a header are for what was refused and is not noted by the client. What is beyond waits until it is.
 pub const REFUSED_ROOM: usize = HEADER_ROOM / 2;
 
 /// How often a record is sent that is not known to have come to the stream, before its messages are put off.
 const ATTEMPTS: usize = 3;
-
-pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// One thing that is asked for of a session.
 #[derive(Debug)]
@@ -59,22 +56,6 @@ pub(super) struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Session(Option<Known>);
 
-#[derive(Debug)]
-struct Known {
-    owner: Owner,
-    principal: Option<String>,
-    /// The last number that is in the stream.
-    stored: u64,
-    /// The last number that the owner was told of; behind `stored` where a record came late.
-    told: u64,
-    /// The number of the last record in the stream.
-    sequence: u64,
-    /// What was refused of the session and is not noted.
-    refused: Vec<(u64, Code, String)>,
-    /// Whether a record may have come to the stream since.
-    is_stale: bool,
-}
-
 /// What the stream says of a session of which more may have come there.
 enum Found {
     /// All that is there is known.
@@ -89,8 +70,6 @@ enum Stop {
     /// The session is another's, or what was stored is lost.
     End(StoreError),
 }
-
-type Pending = VecDeque<(Append, Answer<Applied>)>;
 
 /// Does all that waits.
 pub(super) async fn work(shared: &Shared, place: &Place) {
@@ -155,7 +134,7 @@ impl At<'_> {
             return Err(StoreError::Foreign);
         }
         if let Some(known) = &state.0
-            && is_lost(known, last.as_ref())
+            && known.is_lost(last.as_ref())
         {
             self.tell_lost(known, last.as_ref());
         }
@@ -289,7 +268,7 @@ impl At<'_> {
     /// Looks up what is in the stream.
     async fn look(&self, known: &mut Known) -> Result<Found, Stop> {
         let last = self.shared.link.last(self.place.session.as_str()).await.map_err(|trouble| self.stop(&trouble))?;
-        if is_lost(known, last.as_ref()) {
+        if known.is_lost(last.as_ref()) {
             self.tell_lost(known, last.as_ref());
             return Err(Stop::End(StoreError::TakenOver));
         }
@@ -409,63 +388,4 @@ fn fill(
         refused.push(verdict);
     }
     true
-}
-
-impl Known {
-    fn new(owner: Owner, principal: Option<String>) -> Self {
-        Self { owner, principal, stored: 0, told: 0, sequence: 0, refused: Vec::new(), is_stale: false }
-    }
-
-    /// Takes over what the stream says.
-    fn adopt(&mut self, last: &Last) {
-        self.stored = last.record.last;
-        self.sequence = last.sequence;
-        self.refused.clone_from(&last.record.refused);
-        self.is_stale = false;
-    }
-
-    fn forget(&mut self, noted: u64) {
-        self.refused.retain(|(number, ..)| *number > noted);
-    }
-
-    /// What became of numbers, other than that they were stored.
-    fn verdicts(&self, from: u64, through: u64) -> Vec<(u64, Verdict)> {
-        let begin = self.refused.partition_point(|(number, ..)| *number < from);
-        let end = self.refused.partition_point(|(number, ..)| *number <= through);
-        verdicts(&self.refused[begin..end.max(begin)])
-    }
-
-    /// Answers all that is stored whole.
-    fn answer(&mut self, pending: &mut Pending) {
-        while let Some((append, _)) = pending.front() {
-            let through = append.run.last();
-            if through > self.stored {
-                break;
-            }
-            let Some((_, answer)) = pending.pop_front() else { break };
-            let verdicts = self.verdicts(self.told + 1, through);
-            self.told = through;
-            let _ = answer.send(Ok(Applied { through, verdicts, put_off: None }));
-        }
-    }
-
-    /// Puts off what is not stored; of the first some may be.
-    fn put_off(&mut self, pending: &mut Pending, put_off: &PutOff) {
-        for (append, answer) in pending.drain(..) {
-            let through = self.stored.min(append.run.last()).max(self.told);
-            let verdicts = self.verdicts(self.told + 1, through);
-            self.told = through;
-            let _ = answer.send(Ok(Applied { through, verdicts, put_off: Some(put_off.clone()) }));
-        }
-    }
-}
-
-/// Whether the stream has less than is known to have been there.
-fn is_lost(known: &Known, last: Option<&Last>) -> bool {
-    let (sequence, stored) = last.map_or((0, 0), |last| (last.sequence, last.record.last));
-    sequence < known.sequence || stored < known.stored
-}
-
-fn verdicts(refused: &[(u64, Code, String)]) -> Vec<(u64, Verdict)> {
-    refused.iter().map(|(number, code, why)| (*number, Verdict::Refused(*code, why.clone()))).collect()
 }
