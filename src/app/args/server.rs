@@ -21,7 +21,7 @@ const EXAMPLES: [(&str, &str); 10] = [
     ("server -k 51717 --exec 'sort -r'", "runs one for each connection"),
     ("server -k --service echo udp:51717", "returns what comes"),
     ("server --store messages.db 51717", "keeps what comes, each assured message exactly once"),
-    ("server --save incoming 51717", "takes files, each whole or not at all (client --file)"),
+    ("server --save incoming 51717", "takes files, whole or not at all (client --file)"),
     ("server -k 80 --reply hello --user www-data", "does not stay root"),
 ];
 
