@@ -133,7 +133,7 @@ async fn send_all(files: &Arc<Files>, receiver: &mut Receiver) -> Outcomes {
 }
 
 fn large(length: usize) -> Vec<u8> {
-    (0..length as u64).map(|at| (at * at >> 7) as u8).collect()
+    (0..length as u64).map(|at| ((at * at) >> 7) as u8).collect()
 }
 
 /// A directory with some of everything.
@@ -281,7 +281,7 @@ async fn a_server_that_says_something_else_has_saved_nothing() {
         (70_000, "saved 70000 0000000000000000000000000000000000000000000000000000000000000000", ""),
     ] {
         fs::write(&path, large(length)).expect("a file");
-        let files = Arc::new(Files::find(&[path.clone()], None).expect("files"));
+        let files = Arc::new(Files::find(std::slice::from_ref(&path), None).expect("files"));
         let mut session = Session::new(0..1);
         session.start(&files, 1000, Keeps::Nothing);
         let mut number = 0;

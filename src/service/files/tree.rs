@@ -202,7 +202,7 @@ mod tests {
         fs::write(photos.join("b").join(OsStr::from_bytes(b"\xff")), "1")?;
         symlink("c", photos.join("link"))?;
         let _socket = UnixListener::bind(photos.join("socket"))?;
-        let files = Files::find(&[photos.clone()], None)?;
+        let files = Files::find(std::slice::from_ref(&photos), None)?;
         assert_eq!(found(&files), ["photos/", "photos/a \n 0", "photos/b/", "photos/b/\u{fffd} 1", "photos/c 3"]);
         assert_eq!(files.bytes(), 4);
         let skipped: Vec<_> = files.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
