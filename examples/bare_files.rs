@@ -3,7 +3,7 @@
 //! `benches/files` measures it beside `client --file`:
 //!
 //! ```sh
-//! bare_files receive 51717 copy &
+//! bare_files receive 51717 copy &      # or port 0: it says which it has
 //! bare_files send 51717 file
 //! ```
 
@@ -29,7 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = ("127.0.0.1", port.parse()?);
     let digest = match what.as_str() {
         "receive" => {
-            let (stream, _) = TcpListener::bind(address)?.accept()?;
+            let listener = TcpListener::bind(address)?;
+            writeln!(std::io::stderr(), "listening on {}", listener.local_addr()?.port())?;
+            let (stream, _) = listener.accept()?;
             let mut file = File::create(path)?;
             let digest = copy(stream, &mut file)?;
             file.sync_all()?;

@@ -294,6 +294,17 @@ fn the_measuring_of_many_sessions_runs() {
 }
 
 #[test]
+fn the_measuring_of_files_runs() {
+    let directory = tempfile::tempdir().expect("make a temporary directory");
+    let bare = Path::new(env!("CARGO_BIN_EXE_wilco")).with_file_name("examples").join("bare_files");
+    let (page, said) = measure("files", &["--bare", bare.to_str().expect("a path")], directory.path());
+    let (_, page) = page.split_once("written by benches/files").expect("its table");
+    for row in ["| bare | ", "| client --file | "] {
+        assert!(page.lines().any(|line| line.starts_with(row) && line.matches("MB/s").count() == 2), "{page}\n{said}");
+    }
+}
+
+#[test]
 fn the_comparison_runs() {
     let directory = tempfile::tempdir().expect("make a temporary directory");
     let (page, said) = measure("compare", &["--duration", "50ms"], directory.path());

@@ -25,7 +25,7 @@ const EXAMPLES: [(&str, &str); 12] = [
     ("server --store messages.db 51717", "keeps what comes, each assured message exactly once"),
     ("server --store nats://localhost/ORDERS 51717", "the same in a stream of NATS, together with others"),
     ("server --store a.db --forward b:51717 51717", "and passes it on to the next server"),
-    ("server --save incoming 51717", "takes files, each whole or not at all (client --file)"),
+    ("server --save incoming 51717", "takes files of `client --file`"),
     ("server -k 80 --reply hello --user www-data", "does not stay root"),
 ];
 

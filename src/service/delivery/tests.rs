@@ -362,8 +362,11 @@ async fn a_step_that_is_dropped_loses_nothing() {
 #[tokio::test]
 async fn a_spool_is_gone_on_with_by_the_next() {
     let directory = tempfile::tempdir().expect("a directory");
-    let fake = fake(&[Manner::Refuse; 3]);
+    let fake = fake(&[]);
     for (sent, settled) in [(vec!["one", "two"], 0), (vec!["bad three"], 0), (vec!["four"], 4), (vec![], 4)] {
+        // However often it is asked meanwhile.
+        let refused = if settled == 0 { 10_000 } else { 0 };
+        with(&fake, |fake| fake.manners = [Manner::Refuse].repeat(refused).into());
         let spool = Spool::open(directory.path(), SpoolConfig::default()).expect("a spool");
         let keeping = Keeping::in_spool(spool, directory.path());
         // The first two give up before anybody is there.

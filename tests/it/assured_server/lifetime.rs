@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 
@@ -253,6 +254,10 @@ fn a_full_disk_is_said_and_what_is_sent_again_is_stored_once_there_is_room() {
     let server =
         Launch::command("unshare", words.into_iter().chain(["--store", file.to_str().expect("a path")])).start();
     let port = server.port();
+    // What is to be freed later: how much of what comes is stored until nothing fits is a matter of time.
+    let ballast = Path::new("/proc").join(server.pid().to_string()).join("root");
+    let ballast = ballast.join(directory.path().strip_prefix("/").expect("an absolute path")).join("ballast");
+    std::fs::write(&ballast, vec![0; 100_000]).expect("a file on the same file system");
     let mut talk = open(&port, SID, 1, 3);
     talk.say("M 1 1\na\n");
     talk.expect_acknowledged(1);
@@ -272,6 +277,7 @@ fn a_full_disk_is_said_and_what_is_sent_again_is_stored_once_there_is_room() {
         }
     }
     // What there is room for is taken.
+    std::fs::remove_file(&ballast).expect("room");
     talk.say("M 2 1\nb\n");
     loop {
         let line = talk.hear();
