@@ -14,6 +14,13 @@ pub(in crate::app) fn hint(error: &anyhow::Error) -> Option<String> {
             (Some(_), _) => Some("run it again, and it goes on".to_owned()),
             (None, _) => Some("with --spool DIR what is not acknowledged could be sent another time".to_owned()),
         },
+        service::Error::LostSession(lost) if lost.moved.is_some() && lost.code != Code::TAKEN_OVER => {
+            let then = match &lost.counts.spool {
+                Some(_) => "with the right ones it goes on",
+                None => "send again what must not be missing",
+            };
+            Some(format!("the addresses of one client have to lead to one store; {then}"))
+        }
         service::Error::LostSession(lost) => Some(match (&lost.counts.spool, lost.code) {
             (None, Code::TAKEN_OVER) => "two clients cannot have one session".to_owned(),
             (None, _) => "send again what must not be missing; the server may have some of it".to_owned(),

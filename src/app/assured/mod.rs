@@ -138,7 +138,7 @@ async fn open(
             skipped = next - first;
         }
     }
-    Ok((Delivery::with_spool(servers, config, spool, directory)?, skipped))
+    Ok((Delivery::with_spool(servers, config, spool, directory)?.once_needed(), skipped))
 }
 
 /// Why a session cannot go on, where a new one may. Where another client goes on with it, that one has to be found.

@@ -33,8 +33,21 @@ pub struct LostSession {
     pub code: Code,
     /// Why, for people.
     pub reason: String,
+    /// Where the session was open last, and where it is not now, if these are two servers.
+    pub moved: Option<Moved>,
     /// How much was delivered.
     pub counts: Counts,
+}
+
+/// A session that was opened at one server and is asked for at another.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Moved {
+    /// The server that had it, as it calls itself.
+    pub server: String,
+    /// The address of that.
+    pub from: String,
+    /// The address of the other.
+    pub to: String,
 }
 
 /// How much of what a delivery had accepted it has delivered.
@@ -72,6 +85,13 @@ impl Delivery {
         }
     }
 
+    /// Whether the last connection is to another server than that at which the session was open.
+    fn moved(&self) -> Option<Moved> {
+        let (server, from) = self.opened.clone()?;
+        let to = self.at.clone();
+        (from != to).then_some(Moved { server, from, to })
+    }
+
     /// The error for why it has stopped.
     pub(super) fn failure(&mut self, reason: StopReason) -> Error {
         let counts = self.counts();
@@ -83,8 +103,8 @@ impl Delivery {
             }
             StopReason::Refused(code, reason) => Error::SessionRefused { code, reason },
             StopReason::Lost(code, reason) => {
-                let session = self.keeping.session();
-                Error::LostSession(Box::new(LostSession { session, code, reason, counts }))
+                let (session, moved) = (self.keeping.session(), self.moved());
+                Error::LostSession(Box::new(LostSession { session, code, reason, moved, counts }))
             }
             StopReason::NotSpoken(reason) => Error::NotSpoken(reason),
         }
@@ -137,13 +157,17 @@ impl fmt::Display for GaveUp {
 
 impl fmt::Display for LostSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { code, reason, counts, .. } = self;
+        let Self { code, reason, moved, counts, .. } = self;
         let what = match *code {
             Code::TAKEN_OVER => "another client goes on with the session",
             Code::UNKNOWN_SESSION => "the server does not know the session",
             Code::SERVER_BEHIND => "the server has lost what it had acknowledged",
             _ => "the session was copied or set back",
         };
-        write!(f, "{what}: {reason} ({code}); {counts}")
+        write!(f, "{what}: {reason} ({code}); ")?;
+        if let Some(Moved { server, from, to }) = moved.as_ref().filter(|_| *code != Code::TAKEN_OVER) {
+            write!(f, "{to} says so, and it was open at {server} ({from}) before: do both have one store? ")?;
+        }
+        counts.fmt(f)
     }
 }

@@ -90,6 +90,7 @@ impl Delivery {
         match ended {
             Ok((address, connection)) => {
                 self.reached.connected = true;
+                self.at.clone_from(&address);
                 self.telling.tell(connected(address, &connection));
                 self.link = Some(Link::new(connection, self.sender.speech(), self.max_reply));
                 self.tell(Input::Places(self.places.count()));

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use assured::{Assured, AssuredClient};
-pub use ending::{Counts, GaveUp, LostSession};
+pub use ending::{Counts, GaveUp, LostSession, Moved};
 pub use news::News;
 
 use super::alarm::Alarm;
@@ -107,6 +107,12 @@ pub struct Delivery {
     /// Whether the source has ended, and whether the sender was told.
     source: (Flow, Told),
     reached: Reached,
+    /// Where the last connection is to.
+    at: String,
+    /// The server that had the session open last, as it calls itself, and where that is.
+    opened: Option<(String, String)>,
+    /// Whether it connects only once there is something to deliver.
+    is_lazy: bool,
     /// The first number that was not final at the start.
     first: u64,
     /// Why the last attempt to connect has failed.
@@ -159,6 +165,12 @@ impl Delivery {
         Self::of(places, config, Keeping::in_spool(spool, directory))
     }
 
+    /// The same delivery, which connects only once there is something to deliver: where there is nothing, no server need be there.
+    #[must_use]
+    pub fn once_needed(self) -> Self {
+        Self { is_lazy: true, ..self }
+    }
+
     fn of(places: Places, config: DeliveryConfig, keeping: Keeping) -> Result<Self> {
         let DeliveryConfig { patience, level, name, max_reply, .. } = config;
         let session = keeping.session();
@@ -179,6 +191,9 @@ impl Delivery {
             source: (Flow::Open, Told::NotYet),
             unreached: None,
             first: start.first,
+            at: String::new(),
+            opened: None,
+            is_lazy: false,
             reached: Reached { settled: start.first - 1, sent: start.first - 1, ..Reached::default() },
             over: None,
             is_closed: false,
@@ -274,12 +289,17 @@ impl Delivery {
 
     /// Whether the sender is to be asked what it wants done: not while it waits for the spool.
     fn may_act(&self) -> bool {
-        self.over.is_none() && !self.is_idle && !self.keeping.is_asking()
+        self.over.is_none() && !self.is_idle && !self.keeping.is_asking() && !self.awaits_the_first()
+    }
+
+    /// Whether nobody need be connected to yet.
+    fn awaits_the_first(&self) -> bool {
+        self.is_lazy && self.source.1 == Told::NotYet && self.keeping.next() == self.first
     }
 
     /// Does the next thing that the sender wants done.
     fn act(&mut self, now: std::time::Instant) {
-        let Self { sender, link, keeping, places, reached, telling, .. } = self;
+        let Self { sender, link, keeping, places, reached, telling, at, opened, .. } = self;
         let has_room = link.as_ref().is_none_or(Link::has_room);
         match if has_room { sender.poll(now) } else { sender.poll_events(now) } {
             Output::Send(said) => {
@@ -305,7 +325,10 @@ impl Delivery {
                 places.stop();
             }
             Output::Checksum(number) => keeping.ask_checksum(number),
-            Output::Opened { server, level } => telling.tell(News::Opened { server, level }),
+            Output::Opened { server, level } => {
+                *opened = Some((server.clone(), at.clone()));
+                telling.tell(News::Opened { server, level });
+            }
             Output::Refused { number, code, reason, body } => keeping.keep_refused(number, code, reason, body),
             Output::Replies(run) => telling.tell(News::Replies(run)),
             Output::Final { through, checksum } => {

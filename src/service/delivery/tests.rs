@@ -413,3 +413,28 @@ fn whether_to_try_again_is_what_the_server_says() {
     assert!(matches!(words, ServerFrame::Error { again: Again::After(_), code: Code::OVERLOADED, .. }), "{words:?}");
     assert!(link::plain_words(b"I got your message").is_none());
 }
+
+#[tokio::test]
+async fn nobody_need_be_there_for_nothing_to_deliver() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let fake = fake(&[Manner::Say("E 410 never who is that?\n")]);
+    for (sent, is_asked) in [(vec![], false), (vec!["one"], true)] {
+        let spool = Spool::open(directory.path(), SpoolConfig::default()).expect("a spool");
+        let keeping = Keeping::in_spool(spool, directory.path());
+        let delivery = Delivery::of(places(&fake), DeliveryConfig::default(), keeping).expect("a delivery");
+        let (news, ended) = told(&mut delivery.once_needed(), batch(&sent)).await;
+        assert_eq!(ended.is_ok(), !is_asked, "{ended:?}");
+        assert_eq!(with(&fake, |fake| !fake.dialled.is_empty()), is_asked, "{news:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_another_server_does_not_know_is_said_to_have_moved() {
+    let fake = fake(&[Manner::Then("BYE 0 drain\n"), Manner::Say("E 410 never who is that?\n")]);
+    let mut delivery = delivery(&fake, DeliveryConfig::default());
+    let (_, ended) = told(&mut delivery, batch(&SIX)).await;
+    let Err(Error::LostSession(lost)) = ended else { panic!("{ended:?}") };
+    let moved = lost.moved.as_ref().expect("another place");
+    assert_ne!(moved.from, moved.to);
+    assert!(lost.to_string().contains("do both have one store?"), "{lost}");
+}
