@@ -344,3 +344,29 @@ fn a_person_sees_how_far_it_is() {
     }
     drop(server);
 }
+
+#[test]
+fn another_server_is_offered_what_the_first_has_saved() {
+    let (first, mut second) = (Places::new(), Places::new());
+    first.file("tree/a", b"small");
+    first.file("tree/z", &bytes(64 * MIB));
+    fs::create_dir(first.from.join("tree/empty")).expect("a directory");
+    let servers = [first.server(&first.socket()), second.server(&second.socket())];
+    let client = first.client(&["--file", "tree", &first.socket(), &second.socket()]);
+    let part = first.to.join("tree/.z.part");
+    let since = Instant::now();
+    while fs::metadata(&part).map_or(0, |part| part.len()) < MIB as u64 {
+        assert!(since.elapsed() < LONG, "it does not come");
+        sleep(Duration::from_millis(1));
+    }
+    servers[0].signal(Signal::SIGKILL);
+    let done = client.wait_within(LONG);
+    expect_success(&done);
+    second.from.clone_from(&first.from);
+    for name in ["tree/a", "tree/z"] {
+        second.assert_same(name);
+        assert_eq!(done.stdout.matches(name).count(), 1, "{}", done.report());
+    }
+    assert!(second.to.join("tree/empty").is_dir());
+    assert!(done.stderr.contains("is another server than"), "{}", done.report());
+}

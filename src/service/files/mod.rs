@@ -13,7 +13,7 @@ mod tests;
 mod transfers;
 mod tree;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, mpsc::Sender, mpsc::channel, mpsc::sync_channel};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -101,6 +101,24 @@ pub struct FileDelivery {
     has_moved: bool,
     tally: FileTally,
     reconnects: u64,
+    /// Where the last connection is to.
+    address: String,
+    /// The server of the last session: as it calls itself, and where it is.
+    home: Option<(String, String)>,
+    /// What that one has saved.
+    saved: Vec<Saved>,
+    /// The directories that it has made.
+    made: Vec<usize>,
+    /// Those of which it was told that they are saved.
+    told: HashSet<usize>,
+}
+
+/// A file that is saved.
+#[derive(Clone, Copy, Debug)]
+struct Saved {
+    item: usize,
+    size: u64,
+    from: u64,
 }
 
 /// What has to do with one session: what it sends, and the threads from which that comes.
@@ -139,6 +157,11 @@ impl FileDelivery {
             moved: Instant::now(),
             has_moved: false,
             reconnects: 0,
+            address: String::new(),
+            home: None,
+            saved: Vec::new(),
+            made: Vec::new(),
+            told: HashSet::new(),
         })
     }
 
@@ -206,21 +229,24 @@ impl FileDelivery {
     }
 
     fn take(&mut self, news: News) {
-        let transfers = &mut self.session.transfers;
         match news {
             News::Connected { address, peer, local } => {
+                self.address.clone_from(&address);
                 self.news.push_back(FileNews::Connected { address, peer, local });
             }
             News::Opened { server, .. } => {
-                self.news.push_back(FileNews::Opened { server });
+                self.news.push_back(FileNews::Opened { server: server.clone() });
+                self.settle_in((server, self.address.clone()));
                 let most = self.delivery.max_body().and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
                 let part = self.part.min(most.saturating_sub(DATA_HEADER)).max(1);
                 self.session.start(&self.files, part, self.keeps);
             }
-            News::Replies(replies) => replies.messages().for_each(|(number, reply)| transfers.replied(number, reply)),
-            News::Refused { number, code, reason } => transfers.refused(number, code, reason),
+            News::Replies(replies) => {
+                replies.messages().for_each(|(number, reply)| self.session.transfers.replied(number, reply));
+            }
+            News::Refused { number, code, reason } => self.session.transfers.refused(number, code, reason),
             News::Acknowledged { last, .. } => {
-                transfers.acknowledged(last);
+                self.session.transfers.acknowledged(last);
                 (self.moved, self.has_moved) = (Instant::now(), true);
                 self.news.push_back(FileNews::Progress);
             }
@@ -235,15 +261,42 @@ impl FileDelivery {
         self.session.pass_orders();
     }
 
+    /// What another server has saved this one need not have: it is offered that, too.
+    fn settle_in(&mut self, home: (String, String)) {
+        let before = self.home.replace(home.clone()).filter(|before| *before != home);
+        let (Some(before), false) = (before, self.saved.is_empty()) else { return };
+        let mut items: Vec<_> = self.session.transfers.waiting().collect();
+        for Saved { item, size, from } in self.saved.drain(..) {
+            self.tally.saved -= 1;
+            self.tally.bytes -= size;
+            self.tally.resumed -= from;
+            items.push(item);
+        }
+        items.append(&mut self.made);
+        items.sort_unstable();
+        self.session = Session::new(items);
+        let [(there, at), (here, place)] = [before, home];
+        let reason =
+            format!("{here} ({place}) is another server than {there} ({at}), and is offered what that one has");
+        self.news.push_back(FileNews::Renewed { reason });
+    }
+
     fn tell_outcomes(&mut self) {
         while let Some(outcome) = self.session.transfers.outcome() {
             let news = match outcome {
-                Outcome::Made { .. } => continue,
+                Outcome::Made { item } => {
+                    self.made.push(item);
+                    continue;
+                }
                 Outcome::Resumed { item, from } => FileNews::Resumed { item, from },
                 Outcome::Saved { item, size, digest, from } => {
                     self.tally.saved += 1;
                     self.tally.bytes += size;
                     self.tally.resumed += from;
+                    self.saved.push(Saved { item, size, from });
+                    if !self.told.insert(item) {
+                        continue;
+                    }
                     FileNews::Saved { item, size, digest, resumed_at: from }
                 }
                 Outcome::Failed { item, failure } => {
