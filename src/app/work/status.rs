@@ -3,7 +3,7 @@
 //! Apart from the working: here nothing is run.
 
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::described_state;
 use crate::app::args::WorkArgs;
@@ -57,8 +57,13 @@ fn show(state: &State, archive: &dyn Archive, json: bool) -> anyhow::Result<()> 
     let Status { done, running, put_off, dead, gone, pid, .. } = status;
     let by = pid.map_or("nobody works".to_owned(), |pid| format!("process {pid} works"));
     let mut text = format!("{}: {by}\n{done} done, {running} begun, {waiting} wait\n", archive.name());
-    if let (Some(at), Some((_, reason))) = (next_try, &status.next_try) {
-        text += &format!("{put_off} put off, the next try at {at}: {}\n", in_a_line(reason.as_bytes()));
+    if let (Some(at), Some((due, reason))) = (next_try, &status.next_try) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let when = match now.as_millis().cast_signed() < i128::from(*due) {
+            true => format!("the next try at {at}"),
+            false => "the next is due".to_owned(),
+        };
+        text += &format!("{put_off} put off, {when}: {}\n", in_a_line(reason.as_bytes()));
     }
     if dead > 0 {
         text +=
