@@ -142,11 +142,11 @@ fn tell(hop: &Hop, told: Told, says_notices: bool) {
             );
         }
         Told::Halted(trouble) => {
-            let hint = hint(&trouble).map(|hint| format!("; {hint}")).unwrap_or_default();
+            let hint = hint(&trouble, hop).map(|hint| format!("; {hint}")).unwrap_or_default();
             tracing::warn!("forwarding to {name}: {trouble}{hint}; it is tried again every minute");
         }
         Told::Ended(trouble) => {
-            let hint = hint(&trouble).map(|hint| format!("; {hint}")).unwrap_or_default();
+            let hint = hint(&trouble, hop).map(|hint| format!("; {hint}")).unwrap_or_default();
             tracing::error!("forwarding to {name} has ended: {trouble}{hint}; messages wait in the store");
         }
     }
@@ -161,21 +161,25 @@ fn waiting_for(messages: u64, before: &str) -> String {
 }
 
 /// What to do about it, in the words of this command's arguments.
-fn hint(trouble: &Trouble) -> Option<String> {
+fn hint(trouble: &Trouble, hop: &Hop) -> Option<String> {
     match trouble {
         Trouble::Delivery(service::Error::SessionRefused { code: Code::NOT_ACCEPTABLE, .. }) => {
             Some("a server with --store keeps them; --forward-require says the least that is wanted".to_owned())
         }
         Trouble::Delivery(service::Error::LostSession(lost)) => Some(match lost.code {
-            Code::TAKEN_OVER => "is there a copy of the spool that another server uses? One of the two must go".to_owned(),
-            _ => "with another --forward-spool it begins again with the oldest message in the store; that server may get again what it had"
-                .to_owned(),
+            Code::TAKEN_OVER => {
+                "is there a copy of the spool that another server uses? One of the two must go".to_owned()
+            }
+            _ => format!(
+                "what waits in the spool is sent by `client --spool {} --lost-session=resend {} < /dev/null`; then, with another --forward-spool, it begins again with the \
+                 oldest message in the store, and that server may get again what it had",
+                hop.spool.display(),
+                hop.name.replace(OR, " ")
+            ),
         }),
         Trouble::Delivery(service::Error::NotSpoken(_)) => Some("it has to be a server with --store".to_owned()),
         Trouble::Delivery(service::Error::Spool(error)) | Trouble::Replay(ReplayError::Spool(error)) => error.hint(),
-        Trouble::Replay(ReplayError::Usage(_)) => {
-            Some("name a directory of its own with --forward-spool".to_owned())
-        }
+        Trouble::Replay(ReplayError::Usage(_)) => Some("name a directory of its own with --forward-spool".to_owned()),
         _ => None,
     }
 }
