@@ -22,7 +22,7 @@ use super::client::Input;
 use super::runtime::{Signals, block_on};
 use super::{Exit, report};
 pub(super) use hints::hint;
-pub(super) use shown::Shown;
+pub(super) use shown::{Shown, pause};
 
 /// The reason of dead letters that were given up with their session.
 const SKIPPED: &str = "its session was lost, and what it had not acknowledged was skipped";

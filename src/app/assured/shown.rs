@@ -194,15 +194,15 @@ impl Shown {
 
     /// Warns of what holds it up, once while it is the same.
     fn warn(&mut self, reason: &str, after: Duration, doing: &str) {
-        let after = seconds(after);
+        let text = format!("{doing} {}: {reason}", pause(after));
         if self.trouble == reason {
-            tracing::info!("{doing} in {after}: {reason}");
+            tracing::info!("{text}");
         } else {
             self.progress.leave();
-            tracing::warn!("{doing} in {after}: {reason}");
+            tracing::warn!("{text}");
             self.trouble = reason.to_owned();
         }
-        self.progress.show_now(format!("{doing} in {after}: {reason}"));
+        self.progress.show_now(text);
     }
 
     fn events(&self, news: &News, out: &mut Vec<u8>) {
@@ -265,6 +265,11 @@ fn done(level: Level) -> &'static str {
         Level::Stored => "stored",
         Level::Saved => "saved",
     }
+}
+
+/// After how long something is done: `in 2.5 s`, or `at once`.
+pub(in crate::app) fn pause(time: Duration) -> String {
+    if time.is_zero() { "at once".to_owned() } else { format!("in {}", seconds(time)) }
 }
 
 /// A time as one reads it.

@@ -11,6 +11,7 @@ use anyhow::Context;
 
 use super::sizes::{rate, size, time};
 use crate::app::args::ClientArgs;
+use crate::app::assured::pause;
 use crate::app::json::Object;
 use crate::app::progress::Progress;
 use crate::app::report;
@@ -179,7 +180,7 @@ impl Shown {
 
     /// Warns of what holds it up, once while it is the same.
     fn warn(&mut self, doing: &str, after: Duration, reason: &str) {
-        let text = format!("{doing} in {}: {reason}", time(after));
+        let text = format!("{doing} {}: {reason}", pause(after));
         if self.trouble == reason {
             tracing::info!("{text}");
         } else {
