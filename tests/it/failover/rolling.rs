@@ -34,12 +34,25 @@ struct Store {
     /// As `--store` and `wilco messages` take it.
     address: String,
     _directory: TempDir,
+    /// Who keeps it, beside the servers.
+    _keeper: Option<Program>,
 }
 
 impl Store {
     fn in_a_file() -> Store {
         let directory = tempfile::tempdir().expect("a directory");
-        Store { address: directory.path().join("store.db").display().to_string(), _directory: directory }
+        let address = directory.path().join("store.db").display().to_string();
+        Store { address, _directory: directory, _keeper: None }
+    }
+
+    /// In a stream of a server of NATS beside the three.
+    fn in_a_stream(trio: &Trio) -> Store {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().to_str().expect("a path");
+        let words = ["-a", "127.0.0.1", "-p", "4222", "-js", "-sd", path];
+        let keeper = Launch::command("nats-server", words).on(&trio.host).start();
+        keeper.wait_for_stderr("Server is ready");
+        Store { address: "nats://127.0.0.1/ROLLING".to_owned(), _directory: directory, _keeper: Some(keeper) }
     }
 }
 
@@ -54,6 +67,12 @@ struct Client {
 fn servers_of_one_file_are_restarted_one_after_the_other_under_load() {
     let Some(trio) = Trio::new("servers_of_one_file_are_restarted_one_after_the_other_under_load") else { return };
     restart_under_load(&trio, &Store::in_a_file());
+}
+
+#[test]
+fn servers_of_one_stream_are_restarted_one_after_the_other_under_load() {
+    let Some(trio) = Trio::new("servers_of_one_stream_are_restarted_one_after_the_other_under_load") else { return };
+    restart_under_load(&trio, &Store::in_a_stream(&trio));
 }
 
 fn rounds() -> usize {
@@ -102,7 +121,7 @@ fn restart_under_load(trio: &Trio, store: &Store) {
     }
     done.store(true, Ordering::Relaxed);
     let sent: BTreeMap<&str, (u64, u64)> = clients.into_iter().map(Client::finish).collect();
-    check(store, &sent, &restarts);
+    check(trio, store, &sent, &restarts);
     for server in servers {
         server.signal(Signal::SIGTERM);
         expect_signal(&server.wait(), Signal::SIGTERM);
@@ -163,8 +182,8 @@ impl Client {
 }
 
 /// Each session has all that its client has sent, once and in order. Tells how long clients stood still.
-fn check(store: &Store, sent: &BTreeMap<&str, (u64, u64)>, restarts: &[(Signal, u64)]) {
-    let listed = Launch::wilco(["messages", "--json", &store.address]).no_input().start().wait();
+fn check(trio: &Trio, store: &Store, sent: &BTreeMap<&str, (u64, u64)>, restarts: &[(Signal, u64)]) {
+    let listed = Launch::wilco(["messages", "--json", &store.address]).on(&trio.host).no_input().start().wait();
     expect_success(&listed);
     let mut stored: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let mut sessions: BTreeMap<String, String> = BTreeMap::new();
