@@ -26,6 +26,7 @@ pub struct Error {
     addr: Option<Box<Addr>>,
     cause: Cause,
     hint: Option<String>,
+    is_absence: bool,
 }
 
 /// What sort of failure it was, for those who decide by it.
@@ -66,6 +67,17 @@ impl Error {
     /// A refusal by the kernel or the peer: `operation` is the call or the step, such as `bind`.
     pub fn system(operation: &'static str, error: io::Error) -> Self {
         Self::new(ErrorKind::System, operation, Cause::System(error))
+    }
+
+    /// Says that what was looked up decidedly does not exist: whoever could have told has answered.
+    pub(crate) fn absent(mut self) -> Self {
+        self.is_absence = true;
+        self
+    }
+
+    /// Whether what was looked up decidedly does not exist, so that nothing known of it before counts any more. Any other failure may pass.
+    pub fn is_absence(&self) -> bool {
+        self.is_absence
     }
 
     /// Names what the operation was for, in the words of the user: an address as it was written.
@@ -134,7 +146,7 @@ impl Error {
     }
 
     fn new(kind: ErrorKind, operation: &'static str, cause: Cause) -> Self {
-        Self { kind, operation, subject: None, addr: None, cause, hint: None }
+        Self { kind, operation, subject: None, addr: None, cause, hint: None, is_absence: false }
     }
 }
 

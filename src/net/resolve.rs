@@ -218,6 +218,7 @@ fn of_family(addrs: Vec<Addr>, family: Family, host: Option<&str>) -> Result<Vec
             "look up",
             format!("{host} has no {wanted} address, only {} of {other}", others.len()),
         )
+        .absent()
         .hinting(format!("use the {other} address, or leave the choice open")));
     }
     Ok(fitting)

@@ -2,7 +2,10 @@
 //!
 //! Apart from [`resolve()`](super::resolve()), since what is found are hosts that have to be looked up in turn; and the order is a draw, which a test must be able to repeat.
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::endpoint::{Endpoint, Family, Port, Target};
 use super::lookup::Srv;
@@ -14,6 +17,9 @@ pub(super) const SERVICE: &str = "_wilco._tcp";
 
 /// The most hosts of a service that are tried: what else the DNS says is left out.
 pub(super) const MAX_TARGETS: usize = 64;
+
+/// How long other hosts are waited for once one is found: a name server that says nothing takes longer than a client has.
+const OTHERS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The hosts that offer a service, in the order in which they are to be tried, each with its addresses.
 ///
@@ -34,19 +40,38 @@ pub(super) async fn hosts(
             (number, host, addrs)
         });
     }
-    let (mut found, mut first) = (Vec::new(), None);
-    while let Some(looked) = looking.join_next().await {
+    found(service, looking).await
+}
+
+/// What is found of hosts that are looked up, in their order.
+async fn found<T: 'static>(
+    service: &Endpoint,
+    mut looking: JoinSet<(usize, Endpoint, Result<T>)>,
+) -> Result<Vec<(Endpoint, T)>> {
+    let (mut found, mut failed, mut until) = (Vec::new(), None::<Error>, None);
+    loop {
+        let looked = match until {
+            Some(until) => timeout_at(until, looking.join_next()).await.ok().flatten(),
+            None => looking.join_next().await,
+        };
         match looked {
-            Ok((number, host, Ok(addrs))) => found.push((number, host, addrs)),
-            Ok((_, _, Err(error))) => {
-                tracing::info!("{}: {error}", service.name());
-                first.get_or_insert(error);
+            Some(Ok((number, host, Ok(addrs)))) => {
+                found.push((number, host, addrs));
+                until.get_or_insert_with(|| Instant::now() + OTHERS_PATIENCE);
             }
-            Err(_) => {}
+            Some(Ok((_, _, Err(error)))) => {
+                tracing::info!("{}: {error}", service.name());
+                // That there are no such names is so only where it is so of each.
+                if failed.as_ref().is_none_or(|failed| failed.is_absence() && !error.is_absence()) {
+                    failed = Some(error);
+                }
+            }
+            Some(Err(_)) => {}
+            None => break,
         }
     }
     found.sort_by_key(|(number, ..)| *number);
-    match first {
+    match failed {
         Some(error) if found.is_empty() => Err(error),
         _ => Ok(found.into_iter().map(|(_, host, addrs)| (host, addrs)).collect()),
     }
@@ -72,6 +97,7 @@ async fn targets(service: &Endpoint) -> Result<Vec<Endpoint>> {
     if found.iter().all(|record| record.target == ".") {
         return Err(Error::lookup("look up", "the service is decidedly not available there: its SRV record says so")
             .hinting("its owner has closed it under this name; ask for another name")
+            .absent()
             .on(name));
     }
     let hosts = found.into_iter().filter(|record| record.target != ".").take(MAX_TARGETS);
@@ -135,6 +161,32 @@ mod tests {
             assert!((expected * 9 / 10..expected * 11 / 10).contains(&drawn), "{first:?}");
         }
         assert_eq!(order(&records, 7), order(&records, 7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_is_found_does_not_wait_long_for_others() {
+        let service: Endpoint = "srv:example.com".parse().expect("a service");
+        let looking = |hosts: &[(u64, bool)]| {
+            let mut looking = JoinSet::new();
+            for (number, (milliseconds, is_there)) in hosts.iter().copied().enumerate() {
+                let host = service.clone();
+                looking.spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                    let found =
+                        if is_there { Ok(number) } else { Err(Error::lookup("look up", "no such host").absent()) };
+                    (number, host, found)
+                });
+            }
+            looking
+        };
+        let numbers = |hosts: Vec<(Endpoint, usize)>| hosts.into_iter().map(|(_, number)| number).collect::<Vec<_>>();
+        let started = Instant::now();
+        let some = found(&service, looking(&[(30_000, true), (3_900, true), (3_000, true), (1, false)])).await;
+        assert_eq!(some.map(numbers).ok(), Some(vec![1, 2]));
+        assert_eq!(started.elapsed(), Duration::from_secs(4));
+        let none = found(&service, looking(&[(1, false), (9_000, false)])).await;
+        assert!(none.is_err_and(|error| error.is_absence()));
+        assert_eq!(started.elapsed(), Duration::from_secs(13));
     }
 
     #[test]

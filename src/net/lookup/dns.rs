@@ -127,6 +127,7 @@ pub async fn services(name: &str) -> Result<Vec<Srv>> {
     let found: Vec<Srv> = answers.iter().filter_map(Srv::of).collect();
     match found.is_empty() {
         true => Err(Error::lookup(OPERATION, "there is no SRV record of that name")
+            .absent()
             .hinting("check the spelling, or write HOST:PORT, which needs no such record")
             .on(name)),
         false => Ok(found),

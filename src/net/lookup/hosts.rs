@@ -165,8 +165,10 @@ fn explain(error: LookupError) -> Error {
     const OPERATION: &str = "look up";
     match error.kind() {
         LookupErrorKind::NoName => Error::lookup(OPERATION, "no such host")
+            .absent()
             .hinting("check the spelling; the names of this machine's own network are in /etc/hosts"),
         LookupErrorKind::NoData => Error::lookup(OPERATION, "the host has no address")
+            .absent()
             .hinting("the name is known, but not as a host's; look at its DNS records"),
         LookupErrorKind::Again => Error::lookup(OPERATION, "no answer from a name server for now")
             .hinting("try again; if it stays so, check the network and the servers in /etc/resolv.conf"),
@@ -248,6 +250,7 @@ mod tests {
             let error = explain(LookupError::new(number)).on("db");
             assert_eq!((error.to_string().as_str(), error.kind()), (text, ErrorKind::Lookup));
             assert!(error.hint().is_some());
+            assert_eq!(error.is_absence(), number != libc::EAI_AGAIN);
         }
         assert_eq!(
             explain(LookupError::new(libc::EAI_FAIL)).to_string(),

@@ -253,18 +253,20 @@ impl Round {
 
     fn found(&mut self, looked: Option<(usize, net::Result<Hosts>)>) {
         let Some((given, hosts)) = looked else { return };
-        match hosts {
-            Ok(hosts) => {
-                let places = self.memory.learn(given, hosts);
-                self.left.retain(|place| place.given != given);
-                self.left.extend(places.into_iter().filter(|place| !self.done.iter().any(|done| done.is(place))));
-            }
+        let places = match hosts {
+            Ok(hosts) => self.memory.learn(given, hosts),
             Err(error) => {
-                self.memory.learn(given, Vec::new());
-                self.left.retain(|place| place.given != given);
+                let places = match error.is_absence() {
+                    true => self.memory.learn(given, Vec::new()),
+                    // Who could not be asked has not said that it is elsewhere.
+                    false => self.memory.of(given),
+                };
                 self.fail(error);
+                places
             }
-        }
+        };
+        self.left.retain(|place| place.given != given);
+        self.left.extend(places.into_iter().filter(|place| !self.done.iter().any(|done| done.is(place))));
     }
 
     /// What to try next, all of it in a race; nothing if all was tried that is known.
@@ -413,9 +415,10 @@ mod tests {
             let host = format!("tcp:name{given}:1").parse();
             Box::pin(async move {
                 tokio::time::sleep(takes).await;
-                match addresses.is_empty() {
-                    true => Err(Error::lookup("look up", "no such host")),
-                    false => Ok(vec![(host?, addrs)]),
+                match addresses {
+                    "" => Err(Error::lookup("look up", "no such host").absent()),
+                    "?" => Err(Error::lookup("look up", "no answer from a name server for now")),
+                    _ => Ok(vec![(host?, addrs)]),
                 }
             })
         }
@@ -555,6 +558,16 @@ mod tests {
         test.is('d', Manner::Refuses);
         memory.leave(false, true);
         assert_eq!(test.connect(&mut memory).await, "dbe");
+        // One that fails at once has not said that the name leads elsewhere.
+        test.is('d', Manner::Answers);
+        test.with(|world| world.names[0] = ("de", Duration::ZERO));
+        memory = Memory::default();
+        assert_eq!(test.connect(&mut memory).await, "d");
+        test.with(|world| world.names[0] = ("?", Duration::ZERO));
+        test.is('d', Manner::Refuses);
+        memory.leave(false, true);
+        assert_eq!(test.connect(&mut memory).await, "de");
+        assert_eq!(memory.count(), 3);
         // A name that is gone leads nowhere.
         test.with(|world| world.names[0] = ("", Duration::ZERO));
         memory.leave(false, true);

@@ -126,6 +126,23 @@ async fn a_stream_may_forbid_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_others_have_published_takes_the_place_of_no_record() {
+    let stage = Stage::new().await;
+    let subject = format!("LOG.{SID}");
+    stage.store(SID, 1, &[b"one"]).await;
+    stage.publish(&subject, &[], b"foreign").await;
+    let last = stage.store(SID, 2, &[b"two"]).await;
+    stage.publish(&subject, &[], b"foreign, too").await;
+    assert!(pruned(&stage, "0s").stdout.starts_with("1 messages deleted, "));
+    stage.later();
+    stage.publish(&subject, &[], b"and later").await;
+    let time = stage.listing(&["-n", "1"])[0]["time"].as_str().expect("text").to_owned();
+    assert!(pruned(&stage, &time).stdout.starts_with("0 messages deleted, "));
+    let stream = stage.context.get_stream("LOG").await.expect("the stream");
+    assert_eq!(stream.get_raw_message(last).await.expect("the record").payload.as_ref(), b"two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_prune_sessions_go_on_and_nothing_is_doubled() {
     let stage = Stage::new().await;
     let directory = tempfile::tempdir().expect("a directory");

@@ -7,7 +7,8 @@ use std::fmt;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_nats::{
     Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, RequestErrorKind, ServerError, rustls,
@@ -117,14 +118,7 @@ impl Connection {
         let payload = if question.is_null() { Vec::new() } else { question.to_string().into_bytes() };
         let request = async_nats::Request::new().payload(payload.into()).timeout(Some(REQUEST_TIMEOUT));
         let asked = self.client.send_request(format!("{API}.{subject}"), request);
-        let denied = async {
-            // Another's refusal is not ours: the subject is in it.
-            let ours = refused.wait_for(|refused| refused.as_ref().is_some_and(|text| text.contains(subject))).await;
-            match ours.map(|text| text.clone()) {
-                Ok(text) => text.unwrap_or_default(),
-                Err(_) => std::future::pending().await,
-            }
-        };
+        let denied = denial(&mut refused, subject);
         let answer = tokio::select! {
             answer = asked => answer,
             text = denied => return Err(AskError::Denied(text)),
@@ -241,6 +235,17 @@ impl AskError {
     }
 }
 
+/// Waits until a question is refused from now on: what was refused before was another, even if it was the same.
+async fn denial(refused: &mut watch::Receiver<Option<String>>, subject: &str) -> String {
+    while refused.changed().await.is_ok() {
+        // Another's refusal is not ours: the subject is in it.
+        if let Some(text) = refused.borrow_and_update().as_ref().filter(|text| text.contains(subject)) {
+            return text.clone();
+        }
+    }
+    std::future::pending().await
+}
+
 /// What is said to a server, and what becomes of it later.
 async fn options(
     address: &JetStreamAddress,
@@ -248,6 +253,7 @@ async fn options(
     refuse: watch::Sender<Option<String>>,
 ) -> Result<ConnectOptions, Error> {
     let place = address.to_string();
+    let lost = Mutex::new(None);
     let mut options = ConnectOptions::new()
         .name(format!("wilco {}", config.name).trim_end())
         .connection_timeout(config.timeout)
@@ -255,7 +261,7 @@ async fn options(
         .retain_servers_order()
         .require_tls(address.tls)
         .event_callback(move |event| {
-            noted(&place, event, &refuse);
+            noted(&place, event, &refuse, &lost);
             std::future::ready(())
         });
     options = match &address.user {
@@ -277,10 +283,20 @@ async fn options(
 }
 
 /// Tells what becomes of a connection.
-fn noted(place: &str, event: Event, refuse: &watch::Sender<Option<String>>) {
+fn noted(place: &str, event: Event, refuse: &watch::Sender<Option<String>>, lost: &Mutex<Option<Instant>>) {
+    let lost = || lost.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
-        Event::Connected => tracing::info!("{place}: connected"),
-        Event::Disconnected => tracing::warn!("{place}: the connection is lost; it is made anew"),
+        Event::Connected => match lost().take() {
+            Some(since) => {
+                let seconds = since.elapsed().as_secs_f64().round();
+                tracing::warn!("{place}: connected again after {seconds} s");
+            }
+            None => tracing::info!("{place}: connected"),
+        },
+        Event::Disconnected => {
+            lost().get_or_insert_with(Instant::now);
+            tracing::warn!("{place}: the connection is lost; it is tried again");
+        }
         Event::LameDuckMode => tracing::info!("{place}: the server is about to end"),
         Event::ServerError(ServerError::Other(text)) => {
             tracing::info!("{place}: {text}");
@@ -402,4 +418,25 @@ fn source<T: std::error::Error + 'static>(error: &ConnectError) -> Option<&T> {
         next = cause.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_refused_once_is_not_refused_for_ever() {
+        let (refuse, refused) = watch::channel(None);
+        refuse.send_replace(Some("Permissions Violation for Publish to \"$JS.API.STREAM.INFO.X\"".to_owned()));
+        let mut later = refused.clone();
+        later.mark_unchanged();
+        let refusing = async {
+            tokio::task::yield_now().await;
+            refuse.send_replace(Some("Permissions Violation for Publish to \"Y\"".to_owned()));
+            tokio::task::yield_now().await;
+            refuse.send_replace(Some("and now STREAM.INFO.X".to_owned()));
+        };
+        let (text, ()) = tokio::join!(denial(&mut later, "STREAM.INFO.X"), refusing);
+        assert_eq!(text, "and now STREAM.INFO.X");
+    }
 }

@@ -18,6 +18,9 @@ use crate::wire::assured::{Code, SessionId};
 /// How many bytes of what NATS takes at once are for the header of a record: its fields, and what was refused and is not noted.
 pub const HEADER_ROOM: usize = 32 * 1024;
 
+/// How many bytes of a header the lengths and origins of messages may have: JetStream takes 65,535 of all fields together.
+const ENTRIES_ROOM: usize = 32 * 1024;
+
 /// How many bytes one more message adds to a header at most: its length with its count twice, and its origin.
 const ENTRY: usize = 64 + 4 * 24;
 
@@ -68,8 +71,9 @@ impl Draft {
     /// Adds the message of the next number, or a number that was refused for good. Says whether there was room.
     pub(super) fn push(&mut self, body: Option<&[u8]>, origin: Option<&(u64, SessionId, u64)>) -> bool {
         let bytes = body.unwrap_or_default();
-        let more = bytes.len() + self.payload.len() + self.lengths.len() + self.origins.len() + ENTRY;
-        if self.count > 0 && (self.count >= MAX_MESSAGES || more > self.room) {
+        let entries = self.lengths.len() + self.origins.len() + ENTRY;
+        let more = bytes.len() + self.payload.len() + entries;
+        if self.count > 0 && (self.count >= MAX_MESSAGES || entries > ENTRIES_ROOM || more > self.room) {
             return false;
         }
         if self.count == 1 && self.run.0.is_some() {
@@ -107,8 +111,11 @@ impl Draft {
     }
 
     /// The record of a session, which follows another, 0 if it is the first of the session; what was refused is that of the whole session.
+    ///
+    /// Its identity is what it follows. A cluster compares the sequence only before it agrees on a record, and two that follow the same one may both get that far;
+    /// identities are compared once it is agreed which came first, and the other is a duplicate then.
     pub(super) fn of_session(self, session: &SessionId, after: u64, heading: Heading<'_>) -> (HeaderMap, Bytes) {
-        let id = format!("{session}:{}", self.next() - 1);
+        let id = format!("{session}:{after}");
         let (mut headers, payload) = self.finish(id, heading);
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, after.to_string());
         (headers, payload)
@@ -245,7 +252,7 @@ mod tests {
             assert!(record.messages(&written).eq(expected));
             assert_eq!(record.last_body(&written), bodies[bodies.len() - 1]);
             let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
-            assert_eq!(header("Nats-Msg-Id"), Some(format!("{SID}:{last}")));
+            assert_eq!(header("Nats-Msg-Id"), Some(format!("{SID}:7")), "what it follows, whatever it has");
             assert_eq!(header("Nats-Expected-Last-Subject-Sequence").as_deref(), Some("7"));
         }
     }
@@ -295,6 +302,27 @@ mod tests {
         assert_eq!(record.origins[0], Origin { first: 2, count: 2, session: a, number: 7 });
         let read = (1..=6).map(|number| record.origin(number).map(|(session, there)| (0, session.clone(), there)));
         assert!(read.eq(came));
+    }
+
+    #[test]
+    fn a_header_is_no_longer_than_jetstream_takes() {
+        let sessions = [sid(SID), sid(&SID.replace('0', "f"))];
+        let mut draft = Draft::new(u64::MAX / 4, 8 << 20, 0);
+        for number in 0..MAX_MESSAGES {
+            // Nothing of what follows each other is one entry.
+            let origin = (0, sessions[number % 2].clone(), u64::MAX / 4 + number as u64);
+            if !draft.push(Some(&vec![b'x'; number % 2 * 999]), Some(&origin)) {
+                break;
+            }
+        }
+        assert!((200..MAX_MESSAGES).contains(&draft.len()));
+        let refused = "x".repeat(HEADER_ROOM / 2);
+        let source = source(Some("a name"));
+        let heading = Heading { refused: &refused, ..heading(&source) };
+        let (headers, _) = draft.of_session(&sid(SID), u64::MAX, heading);
+        let header: usize =
+            headers.iter().map(|(name, values)| name.to_string().len() + 4 + values[0].as_str().len()).sum();
+        assert!(header < 65_536, "{header}");
     }
 
     #[test]

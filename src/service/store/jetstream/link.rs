@@ -44,7 +44,7 @@ pub(super) struct Link {
     /// Set while nothing is answered; then one asks at a time.
     silent: AtomicBool,
     asking: Mutex<()>,
-    /// Since when nothing was heard of NATS that was asked for.
+    /// Since when nothing was stored that was to be, nor refused for what it is.
     unheard: std::sync::Mutex<Option<Instant>>,
     failure: OnceLock<String>,
     failed: Notify,
@@ -129,15 +129,24 @@ impl Link {
         });
         match asked.await {
             Ok(Confirmed { error: Some(refusal), .. }) => {
-                Err(self.noted(Trouble::of_refusal(refusal.err_code, &refusal.description)))
+                let trouble = Trouble::of_refusal(refusal.err_code, &refusal.description);
+                // A leader that has lost the others answers, too, but stores nothing.
+                self.heard_of(!matches!(trouble, Trouble::Busy(_) | Trouble::Unknown(_)), Duration::ZERO);
+                Err(self.noted(trouble))
             }
-            Ok(Confirmed { seq: Some(sequence), duplicate: false, .. }) => Ok(sequence),
-            // Exactly this is there already: but what else has come since?
-            Ok(_) => Err(Trouble::Unknown("it was stored before".to_owned())),
+            Ok(Confirmed { seq: Some(sequence), duplicate: false, .. }) => {
+                self.heard_of(true, Duration::ZERO);
+                Ok(sequence)
+            }
+            // What follows the same record is there already: is it this one, and what else has come since?
+            Ok(_) => Err(Trouble::Unknown("another that follows the same was stored before".to_owned())),
             // Nobody answers for a stream that is not there.
             Err(Trouble::Busy(why)) => match self.check().await {
                 Err(gone @ Trouble::Gone(_)) => Err(gone),
-                _ => Err(self.noted(Trouble::Busy(why))),
+                _ => {
+                    self.heard_of(false, Duration::ZERO);
+                    Err(self.noted(Trouble::Busy(why)))
+                }
             },
             Err(trouble) => Err(self.noted(trouble)),
         }
@@ -230,7 +239,9 @@ impl Link {
         };
         let is_silent = matches!(&answer, Err(Trouble::Unknown(why)) if *why == silence());
         self.silent.store(is_silent, Ordering::Relaxed);
-        self.heard_of(!is_silent, PUBLISH_DEADLINE);
+        if is_silent {
+            self.heard_of(false, PUBLISH_DEADLINE);
+        }
         answer
     }
 
@@ -241,6 +252,11 @@ impl Link {
             // That much time has passed already.
             false => _ = unheard.get_or_insert_with(|| Instant::now().checked_sub(waited).unwrap_or_else(Instant::now)),
         }
+    }
+
+    /// How many bytes NATS takes at once now.
+    pub(super) fn at_once(&self) -> usize {
+        self.connection.client().max_payload()
     }
 
     /// Whether NATS was asked in vain for so long that another server may be better off.

@@ -54,7 +54,7 @@ async fn store(
 ) -> Result<usize, Trouble> {
     let Some((front, _)) = pending.front() else { return Ok(0) };
     let expected = pending.iter().map(|(plain, _)| plain.messages.bytes.len() + plain.messages.spans.len()).sum();
-    let mut draft = Draft::new(front.first + done as u64, shared.room, expected);
+    let mut draft = Draft::new(front.first + done as u64, shared.room(), expected);
     let mut skip = done;
     'all: for (plain, _) in pending {
         let follows = plain.first + skip as u64 == draft.next();

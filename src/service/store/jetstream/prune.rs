@@ -17,7 +17,7 @@ use super::archive::missing;
 use super::background::Background;
 use super::connection::{AskError, Connection, ConnectionConfig};
 use super::reader::{AT_ONCE, Reader};
-use super::record::{PLAIN, Record};
+use super::record::{Malformed, PLAIN, Record};
 use super::stream::{Stream, StreamConfig};
 use crate::net::Error;
 use crate::service::store::archive::milliseconds;
@@ -132,6 +132,9 @@ impl Pruner {
                 delete.push((sequence, own));
                 continue;
             }
+            if !is_successor(&self.stream, message) {
+                continue;
+            }
             let last = Last { sequence, own, before: Pruned::default() };
             match self.kept.get_mut(subject) {
                 Some(kept) => {
@@ -164,7 +167,11 @@ impl Pruner {
             asked.spawn(async move {
                 // Others may have deleted: only one that is there, and later, proves that this is not the last.
                 let goes = is_plain
-                    || may_go && reader.last_of(&subject).await?.is_some_and(|newest| newest.sequence > last.sequence);
+                    || may_go
+                        && reader
+                            .last_of(&subject)
+                            .await?
+                            .is_some_and(|newest| newest.sequence > last.sequence && is_successor(&stream, &newest));
                 if way == Way::Together {
                     let through = if goes { limit } else { last.sequence };
                     let question = json!({ "filter": subject, "seq": through });
@@ -245,6 +252,14 @@ impl Pruner {
 impl Pruned {
     fn and(self, other: Self) -> Self {
         Self { messages: self.messages + other.messages, bytes: self.bytes + other.bytes }
+    }
+}
+
+/// Whether a message takes the place of those of its subject before it: of a session only a record says how far that is, and what somebody else has published does not.
+fn is_successor(stream: &str, message: &StreamMessage) -> bool {
+    match Record::decode(stream, &message.subject, &message.headers, &message.payload) {
+        Ok(_) | Err(Malformed::Subject) => true,
+        Err(_) => false,
     }
 }
 

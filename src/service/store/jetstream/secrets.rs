@@ -37,8 +37,12 @@ impl Secrets {
                 return Ok(());
             }
             (Some(_), _) => return Ok(()),
-            (None, Some(_)) if user.is_none() => return Err(wrong("there is a password, and no user")),
-            (None, None) if user.is_some() => return Err(wrong("there is a user, and no password")),
+            (None, Some(_)) if user.is_none() => {
+                return Err(wrong("there is a password, and no user").hinting("set WILCO_NATS_USER, too"));
+            }
+            (None, None) if user.is_some() => {
+                return Err(wrong("there is a user, and no password").hinting("set WILCO_NATS_PASSWORD, too"));
+            }
             (None, _) => {}
         }
         if usize::from(user.is_some()) + usize::from(token.is_some()) + usize::from(creds.is_some()) > 1 {

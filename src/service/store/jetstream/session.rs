@@ -5,8 +5,10 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::super::{Append, Opened, Opening, Owner, StoreError};
+use super::doubt::Doubt;
 use super::draft::{Draft, HEADER_ROOM, Heading, refusal};
 use super::known::{Answer, Known, Pending, verdicts};
 use super::lane::Lane;
@@ -19,6 +21,10 @@ pub const REFUSED_ROOM: usize = HEADER_ROOM / 2;
 
 /// How often a record is sent that is not known to have come to the stream, before its messages are put off.
 const ATTEMPTS: usize = 3;
+
+/// How long a stream must have less than was acknowledged before that is believed: a leader that is cut off from the others answers from what it has itself for ten
+/// seconds more.
+pub const LOSS_PATIENCE: Duration = Duration::from_secs(15);
 
 /// One thing that is asked for of a session.
 #[derive(Debug)]
@@ -33,8 +39,10 @@ pub(super) struct Shared {
     pub(super) link: Link,
     /// This server process, for others.
     pub(super) by: String,
-    /// How many bytes a record may have beside its header.
+    /// How many bytes a record may have beside its header, as it was at the start.
     pub(super) room: usize,
+    /// How long less than was acknowledged is not believed.
+    pub(super) loss_patience: Duration,
     /// The last owner of any session.
     pub(super) owners: AtomicU64,
 }
@@ -52,9 +60,13 @@ pub(super) struct Place {
     pub(super) used: AtomicU64,
 }
 
-/// What is remembered of a session that is open here.
+/// What is remembered of a session.
 #[derive(Debug, Default)]
-pub(super) struct Session(Option<Known>);
+pub(super) struct Session {
+    /// What is known if it is open here.
+    known: Option<Known>,
+    doubt: Option<Doubt>,
+}
 
 /// What the stream says of a session of which more may have come there.
 enum Found {
@@ -112,6 +124,13 @@ struct At<'a> {
     place: &'a Place,
 }
 
+impl Shared {
+    /// How many bytes a record may have beside its header: servers of NATS may take less by now.
+    pub(super) fn room(&self) -> usize {
+        self.room.min(self.link.at_once().saturating_sub(HEADER_ROOM))
+    }
+}
+
 impl Place {
     pub(super) fn new(session: SessionId) -> Self {
         Self { session, lane: Lane::new(), owner: AtomicU64::new(0), noted: AtomicU64::new(0), used: AtomicU64::new(0) }
@@ -128,21 +147,22 @@ impl Place {
 impl At<'_> {
     async fn open(&self, state: &mut Session, opening: &Opening) -> Result<Opened, StoreError> {
         let last = self.shared.link.last(self.place.session.as_str()).await.map_err(|trouble| trouble.error())?;
+        let is_lost = state.known.as_ref().is_some_and(|known| known.is_lost(last.as_ref()));
+        let is_less = last.as_ref().map_or(0, |last| last.record.last) < opening.first.saturating_sub(1);
+        self.believe(&mut state.doubt, is_lost || is_less, last.as_ref()).map_err(|trouble| trouble.error())?;
         let foreign = |principal: &Option<String>| principal.is_some() && *principal != opening.principal;
         let begun = last.as_ref().map(|last| &last.record.principal);
-        if begun.or(state.0.as_ref().map(|known| &known.principal)).is_some_and(foreign) {
+        if begun.or(state.known.as_ref().map(|known| &known.principal)).is_some_and(foreign) {
             return Err(StoreError::Foreign);
         }
-        if let Some(known) = &state.0
-            && known.is_lost(last.as_ref())
-        {
+        if is_lost && let Some(known) = &state.known {
             self.tell_lost(known, last.as_ref());
         }
         let Some(last) = last else {
             // It is begun only at its beginning: of one that has gone on elsewhere nothing is made up.
             let owner = self.owner(opening.first == 1);
             self.place.noted.store(0, Ordering::Relaxed);
-            state.0 = (opening.first == 1).then(|| Known::new(owner, opening.principal.clone()));
+            state.known = (opening.first == 1).then(|| Known::new(owner, opening.principal.clone()));
             return Ok(Opened { progress: Progress::default(), owner });
         };
         let owner = self.owner(true);
@@ -155,7 +175,7 @@ impl At<'_> {
         let verdicts = verdicts(&known.refused);
         let checksum = last.record.last_body(&last.payload).map(checksum);
         let progress = Progress { known: true, acknowledged: known.stored, checksum, verdicts };
-        state.0 = Some(known);
+        state.known = Some(known);
         Ok(Opened { progress, owner })
     }
 
@@ -180,8 +200,8 @@ impl At<'_> {
         if pending.is_empty() {
             return false;
         }
-        let stop = match &mut state.0 {
-            Some(known) => match self.advance(known, pending).await {
+        let stop = match &mut state.known {
+            Some(known) => match self.advance(known, &mut state.doubt, pending).await {
                 Ok(()) => None,
                 Err(stop) => Some((stop, known)),
             },
@@ -189,7 +209,7 @@ impl At<'_> {
         };
         match stop {
             None => {
-                if let Some(known) = &mut state.0 {
+                if let Some(known) = &mut state.known {
                     known.answer(pending);
                 }
             }
@@ -198,7 +218,7 @@ impl At<'_> {
                 known.put_off(pending, &put_off);
             }
             Some((Stop::End(error), _)) => {
-                state.0 = None;
+                state.known = None;
                 pending.drain(..).for_each(|(_, answer)| drop(answer.send(Err(error.clone()))));
             }
         }
@@ -210,7 +230,7 @@ impl At<'_> {
         let mut next = None;
         let mut kept = Pending::with_capacity(pending.len());
         for (append, answer) in pending.drain(..) {
-            let known = state.0.as_ref().filter(|known| known.owner == append.owner);
+            let known = state.known.as_ref().filter(|known| known.owner == append.owner);
             let run = &append.run;
             let Some(known) = known.filter(|known| run.is_empty() || run.first > known.told) else {
                 let _ = answer.send(Err(StoreError::TakenOver));
@@ -235,11 +255,11 @@ impl At<'_> {
     }
 
     /// Brings the next record into the stream.
-    async fn advance(&self, known: &mut Known, pending: &Pending) -> Result<(), Stop> {
+    async fn advance(&self, known: &mut Known, doubt: &mut Option<Doubt>, pending: &Pending) -> Result<(), Stop> {
         let mut why = None;
         for _ in 0..ATTEMPTS {
             if known.is_stale {
-                match self.look(known).await? {
+                match self.look(known, doubt).await? {
                     Found::Same => {}
                     Found::More => return Ok(()),
                 }
@@ -266,9 +286,11 @@ impl At<'_> {
     }
 
     /// Looks up what is in the stream.
-    async fn look(&self, known: &mut Known) -> Result<Found, Stop> {
+    async fn look(&self, known: &mut Known, doubt: &mut Option<Doubt>) -> Result<Found, Stop> {
         let last = self.shared.link.last(self.place.session.as_str()).await.map_err(|trouble| self.stop(&trouble))?;
-        if known.is_lost(last.as_ref()) {
+        let is_lost = known.is_lost(last.as_ref());
+        self.believe(doubt, is_lost, last.as_ref()).map_err(|trouble| self.stop(&trouble))?;
+        if is_lost {
             self.tell_lost(known, last.as_ref());
             return Err(Stop::End(StoreError::TakenOver));
         }
@@ -285,6 +307,19 @@ impl At<'_> {
                 known.is_stale = false;
                 Ok(Found::Same)
             }
+        }
+    }
+
+    /// Fails while the stream has less than it should, and that has not been so for long.
+    fn believe(&self, doubt: &mut Option<Doubt>, is_less: bool, last: Option<&Last>) -> Result<(), Trouble> {
+        let sequence = last.map_or(0, |last| last.sequence);
+        match is_less && !Doubt::is_over(doubt, sequence, self.shared.loss_patience) {
+            true => Err(Trouble::Busy("the stream has less than was acknowledged, as far as it says now".to_owned())),
+            false if !is_less => {
+                *doubt = None;
+                Ok(())
+            }
+            false => Ok(()),
         }
     }
 
@@ -321,9 +356,10 @@ impl At<'_> {
         let mut said = String::new();
         refused.iter().for_each(|(number, code, reason)| refusal(&mut said, *number, *code, reason));
         let expected = pending.iter().map(|(append, _)| append.run.bytes.len() + append.run.len()).sum();
-        let mut draft = Draft::new(known.stored + 1, self.shared.room, expected);
+        let room = self.shared.room();
+        let mut draft = Draft::new(known.stored + 1, room, expected);
         for (append, _) in pending {
-            if !fill(&mut draft, &append.run, &mut refused, &mut said, self.shared.room) {
+            if !fill(&mut draft, &append.run, &mut refused, &mut said, room) {
                 break;
             }
         }

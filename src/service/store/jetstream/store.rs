@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -17,7 +18,7 @@ use super::draft::HEADER_ROOM;
 use super::lane::Worker;
 use super::link::Link;
 use super::plain::{self, Queue};
-use super::session::{self, Place, Request, Shared};
+use super::session::{self, LOSS_PATIENCE, Place, Request, Shared};
 use super::stream::Stream;
 use crate::net::Error;
 use crate::service::BoxFuture;
@@ -51,6 +52,16 @@ impl JetStreamStore {
     /// # Errors
     /// NATS cannot be reached, refuses, has no JetStream, or takes too little at once; the stream is not as a store needs it.
     pub async fn open(address: &JetStreamAddress, config: &ConnectionConfig, longest: usize) -> Result<Self, Error> {
+        Self::patient(address, config, longest, LOSS_PATIENCE).await
+    }
+
+    /// One that believes after a time that what was acknowledged is lost.
+    pub(super) async fn patient(
+        address: &JetStreamAddress,
+        config: &ConnectionConfig,
+        longest: usize,
+        loss_patience: Duration,
+    ) -> Result<Self, Error> {
         let connection = Connection::open(address, config).await?;
         connection.takes(LEAST_PAYLOAD.max(longest.saturating_add(HEADER_ROOM)))?;
         let at_once = connection.client().max_payload();
@@ -59,7 +70,7 @@ impl JetStreamStore {
         let link = Link::new(connection, &address.stream).await;
         let link = link.map_err(|error| error.described("open the store", address))?;
         Ok(Self {
-            shared: Arc::new(Shared { link, by: identity()?, room, owners: AtomicU64::new(0) }),
+            shared: Arc::new(Shared { link, by: identity()?, room, loss_patience, owners: AtomicU64::new(0) }),
             sessions: Mutex::default(),
             chains: Arc::default(),
             records: Arc::default(),
@@ -142,7 +153,8 @@ impl Store for JetStreamStore {
             self.runtime.spawn(async move {
                 plain::work(&shared, &queue, &records).await;
                 let mut chains = lock(&chains);
-                if queue.is_idle() {
+                // Of a chain that had ended meanwhile, another may be where it was.
+                if queue.is_idle() && chains.get(&chain).is_some_and(|there| Arc::ptr_eq(there, &queue)) {
                     chains.remove(&chain);
                 }
             });

@@ -11,6 +11,9 @@ use super::JetStreamAddress;
 use super::connection::{AskError, Connection};
 use crate::net::Error;
 
+/// How long JetStream must know the identity of a record, by which of two that follow the same one only one is kept: far longer than any that was sent is under way.
+pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
 /// A stream, as JetStream says.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Stream {
@@ -44,6 +47,8 @@ pub struct StreamConfig {
     pub max_msgs_per_subject: i64,
     /// How large a message is at the most; -1 for no limit but the server's.
     pub max_msg_size: i64,
+    /// How long it knows the identities of messages, in nanoseconds.
+    pub duplicate_window: i64,
     /// On how many servers it is kept.
     pub num_replicas: usize,
     /// Whether nothing is acknowledged.
@@ -108,11 +113,12 @@ impl Stream {
         let name = &address.stream;
         let described = |error: AskError| error.described("open the stream of", connection);
         let found = Self::find(connection, name).await.map_err(described)?;
+        let is_there = found.is_some();
         let stream = match found {
             Some(stream) => stream,
             None => match connection.ask(&format!("STREAM.CREATE.{name}"), &settings(address)).await {
                 Ok(stream) => {
-                    tracing::info!("{connection}: the stream was made");
+                    tracing::warn!("{connection}: there was no such stream, and it was made");
                     stream
                 }
                 // Another server was faster.
@@ -124,14 +130,21 @@ impl Stream {
             },
         };
         stream.config.check(name, connection, longest)?;
-        if stream.config.num_replicas <= 1 {
-            tracing::info!(
-                "{connection}: the stream is on one server (replicas 1): what that has acknowledged and not yet written to its disk is lost if it loses power"
-            );
+        for differs in stream.config.differences(address) {
+            tracing::warn!("{connection}: {differs}");
+        }
+        match (stream.config.num_replicas, is_there) {
+            (2.., _) => {}
+            // Whoever has it made may yet choose.
+            (_, false) => tracing::warn!("{connection}: {ONE_SERVER}"),
+            (_, true) => tracing::info!("{connection}: {ONE_SERVER}"),
         }
         Ok(stream)
     }
 }
+
+/// What is said of a stream that has no replicas.
+const ONE_SERVER: &str = "the stream is on one server (replicas 1): what that has acknowledged and not yet written to its disk is lost if it loses power";
 
 /// What a stream takes: everything under its name.
 fn subjects(name: &str) -> String {
@@ -152,6 +165,7 @@ fn settings(address: &JetStreamAddress) -> Value {
         "max_msgs_per_subject": -1,
         "max_msg_size": -1,
         "max_bytes": address.max_bytes.unwrap_or(-1),
+        "duplicate_window": u64::try_from(DUPLICATE_WINDOW.as_nanos()).unwrap_or(u64::MAX),
         "num_replicas": address.replicas.unwrap_or(1),
         "no_ack": false,
     })
@@ -175,6 +189,20 @@ impl StreamConfig {
             .hinting(hint))
     }
 
+    /// What the address says of a stream that is to be made, where the one that is there is another.
+    fn differences(&self, address: &JetStreamAddress) -> Vec<String> {
+        let name = &address.stream;
+        let differs = |setting: &str, is: &str, wanted: &str| {
+            format!("the stream has {setting} {is}, not {wanted}: nats stream edit {name} --{setting}={wanted}")
+        };
+        let replicas = address.replicas.filter(|wanted| *wanted != self.num_replicas);
+        let replicas = replicas.map(|wanted| differs("replicas", &self.num_replicas.to_string(), &wanted.to_string()));
+        let is = if self.max_bytes > 0 { self.max_bytes.to_string() } else { "-1 (no limit)".to_owned() };
+        let bytes = address.max_bytes.filter(|wanted| *wanted != self.max_bytes);
+        let bytes = bytes.map(|wanted| differs("max-bytes", &is, &wanted.to_string()));
+        replicas.into_iter().chain(bytes).collect()
+    }
+
     fn violations(&self, name: &str, longest: usize) -> Vec<Violation> {
         let mut violations = Vec::new();
         let mut unless = |holds: bool, what: String, mend: Option<&str>| {
@@ -195,6 +223,12 @@ impl StreamConfig {
             self.max_msgs_per_subject <= 0,
             needed("max_msgs_per_subject", &self.max_msgs_per_subject.to_string(), "-1 (no limit)"),
             Some("--max-msgs-per-subject=-1"),
+        );
+        let window = Duration::from_nanos(self.duplicate_window.unsigned_abs());
+        unless(
+            window >= DUPLICATE_WINDOW || self.mirror.is_some(),
+            needed("duplicate_window", &format!("{window:?}"), &format!("at least {DUPLICATE_WINDOW:?}")),
+            Some("--dupe-window=2m"),
         );
         unless(!self.no_ack, needed("no_ack", "true", "false"), Some("--ack"));
         let room = u64::try_from(self.max_msg_size).ok().filter(|size| *size > 0);
@@ -241,18 +275,39 @@ mod tests {
         assert_eq!((made.num_replicas, made.max_bytes, made.subjects), (3, 1024, vec!["X.>".to_owned()]));
     }
 
+    #[test]
+    fn what_the_address_says_in_vain_is_told() {
+        let address: JetStreamAddress = "nats://h/X?replicas=3&max-bytes=1K".parse().expect("an address");
+        let mut config = made();
+        assert_eq!(config.differences(&address), Vec::<String>::new());
+        (config.num_replicas, config.max_bytes) = (1, -1);
+        assert_eq!(
+            config.differences(&address),
+            [
+                "the stream has replicas 1, not 3: nats stream edit X --replicas=3",
+                "the stream has max-bytes -1 (no limit), not 1024: nats stream edit X --max-bytes=1024"
+            ]
+        );
+        assert_eq!(config.differences(&"nats://h/X".parse().expect("an address")), Vec::<String>::new());
+    }
+
     /// Changes a stream that is safe.
     type Change = fn(&mut StreamConfig);
 
     #[test]
     fn a_stream_that_loses_messages_is_none() {
-        let table: [(Change, &str, Option<&str>); 16] = [
+        let table: [(Change, &str, Option<&str>); 17] = [
             (|it| it.retention = "workqueue".into(), "retention is workqueue, and has to be limits", None),
             (|it| it.retention = "interest".into(), "retention is interest, and has to be limits", None),
             (|it| it.storage = "memory".into(), "storage is memory, and has to be file", None),
             (|it| it.discard = "old".into(), "discard is old, and has to be new", Some("--discard=new")),
             (|it| it.max_age = 3_600_000_000_000, "max_age is 3600s, and has to be 0", Some("--max-age=0s")),
             (|it| it.max_msgs_per_subject = 1, "max_msgs_per_subject is 1", Some("--max-msgs-per-subject=-1")),
+            (
+                |it| it.duplicate_window = 1_000_000_000,
+                "duplicate_window is 1s, and has to be at least 120s",
+                Some("--dupe-window=2m"),
+            ),
             (|it| it.no_ack = true, "no_ack is true", Some("--ack")),
             (|it| it.sealed = true, "sealed", None),
             (|it| it.mirror = Some(json!({"name": "Y"})), "a mirror", None),

@@ -27,7 +27,7 @@ const SID: &str = "0123456789abcdef0123456789abcdef";
 /// A server of NATS with a stream of its own.
 struct Nats {
     process: Child,
-    _directory: TempDir,
+    directory: TempDir,
     address: JetStreamAddress,
     /// What the stores and the tests' own questions run in.
     runtime: Option<Runtime>,
@@ -63,18 +63,16 @@ impl Nats {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let config = ConnectionConfig::default();
         let connected = apart(&runtime, Connection::open(&address, &config)).expect("connect");
-        Self {
-            process,
-            _directory: directory,
-            address,
-            runtime: Some(runtime),
-            connection: connected,
-            stores: Vec::new(),
-        }
+        Self { process, directory, address, runtime: Some(runtime), connection: connected, stores: Vec::new() }
     }
 
     fn open(&mut self) -> Arc<JetStreamStore> {
-        let opened = self.run(JetStreamStore::open(&self.address, &ConnectionConfig::default(), 0));
+        self.open_with(Duration::ZERO)
+    }
+
+    fn open_with(&mut self, loss_patience: Duration) -> Arc<JetStreamStore> {
+        let config = ConnectionConfig::default();
+        let opened = self.run(JetStreamStore::patient(&self.address, &config, 0, loss_patience));
         let store = Arc::new(opened.expect("open"));
         self.stores.push(Arc::clone(&store));
         store
@@ -86,6 +84,21 @@ impl Nats {
 
     fn ask(&self, subject: &str, question: &Value) -> Value {
         self.run(self.connection.ask(subject, question)).unwrap_or_else(|error| panic!("{subject}: {error}"))
+    }
+
+    /// Has it take less at once.
+    fn lower(&self, settings: &str, at_once: usize) {
+        let file = self.directory.path().join("nats.conf");
+        let written = std::fs::read_to_string(&file).expect("read");
+        std::fs::write(&file, format!("{settings}\n{written}")).expect("write");
+        self.signal(Signal::SIGHUP);
+        let takes = |connection: Connection| connection.client().max_payload();
+        // It says so to those who come then.
+        while self.run(Connection::open(&self.address, &ConnectionConfig::default())).map(takes).expect("connect")
+            != at_once
+        {
+            std::thread::yield_now();
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -258,6 +271,45 @@ async fn what_the_stream_has_lost_ends_the_session() {
     let opened = open(&store).await;
     assert_eq!((opened.progress.known, opened.progress.acknowledged), (false, 0), "which the client is told then");
     assert_eq!(nats.kept(), []);
+}
+
+/// A leader that is cut off answers as if it were one; the next knows better.
+#[tokio::test]
+async fn what_the_stream_seems_to_have_lost_is_not_believed_at_once() {
+    let mut nats = Nats::new();
+    let store = nats.open_with(Duration::from_secs(3600));
+    let owner = open(&store).await.owner;
+    assert_eq!(store.append(append(SID, owner, 1, &["one"])).await, through(1));
+    nats.ask("STREAM.PURGE.MESSAGES", &json!({}));
+    let applied = store.append(append(SID, owner, 2, &["two"])).await.expect("an answer");
+    let put_off = applied.put_off.expect("it is put off");
+    assert!(applied.through == 1 && put_off.reason.contains("less than was acknowledged"), "{put_off:?}");
+    assert!(matches!(store.open(opening(SID, 2)).await, Err(StoreError::Busy(_))));
+    // Of what the client alone knows, too.
+    let other = nats.open_with(Duration::from_secs(3600));
+    assert!(matches!(other.open(opening(SID, 2)).await, Err(StoreError::Busy(_))));
+    assert!(other.open(opening(SID, 1)).await.is_ok());
+}
+
+/// NATS may be set to take less while servers run.
+#[tokio::test]
+async fn what_nats_takes_no_more_is_refused() {
+    let mut nats = Nats::new();
+    let store = nats.open();
+    let owner = open(&store).await.owner;
+    nats.lower("max_payload: 65536", 65536);
+    let (long, short) = ("x".repeat(100_000), "y".repeat(20_000));
+    let bodies: [&str; 3] = [&long, &short, &short];
+    let applied = loop {
+        // The first breaks the connection, by which its client learns of it.
+        let applied = store.append(append(SID, owner, 1, &bodies)).await.expect("an answer");
+        if applied.put_off.is_none() {
+            break applied;
+        }
+        assert_eq!(applied.through, 0);
+    };
+    let verdicts = vec![(1, Verdict::Refused(Code::TOO_LARGE, "too long for the stream".to_owned()))];
+    assert_eq!(applied, Applied { through: 3, verdicts, put_off: None });
 }
 
 #[tokio::test]
