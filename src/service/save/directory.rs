@@ -14,9 +14,10 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 
-use super::place::{Place, is_part_name, is_same_file};
+use super::place::{Place, is_part_name, is_same_file, open_part};
 use super::trouble::{Shown, Trouble, failed};
 use crate::wire::FileName;
 
@@ -126,13 +127,15 @@ fn on_the_way(what: &str, part: &OsStr, name: &FileName, errno: Errno) -> Troubl
 
 /// Removes a part that is old enough and nobody's.
 fn remove_part(directory: &File, name: &OsString, older: Duration) -> nix::Result<bool> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let part = File::from(openat(directory, name.as_os_str(), flags, Mode::empty())?);
+    let part = open_part(directory, name, OFlag::empty(), Mode::empty())?;
     let Ok(part) = Flock::lock(part, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
-    let modified = part.metadata().and_then(|metadata| metadata.modified()).ok();
-    let age = modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
-    let is_old = age.is_some_and(|age| age > older);
-    if !is_old || !is_same_file(&fstat(&*part)?, directory, name) {
+    let stat = fstat(&*part)?;
+    // It may have the time already that its file is to have.
+    let touched = (stat.st_mtime, stat.st_mtime_nsec).max((stat.st_ctime, stat.st_ctime_nsec));
+    let touched = TimeSpec::new(touched.0, touched.1);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let is_old = now.checked_sub(Duration::from(touched)).is_some_and(|age| age > older);
+    if !is_old || !is_same_file(&stat, directory, name) {
         return Ok(false);
     }
     unlinkat(directory, name.as_os_str(), UnlinkatFlags::NoRemoveDir)?;

@@ -134,7 +134,7 @@ impl Incoming {
             Err(error) => return Err(failed("make the part of", name, &error)),
         };
         if overwrite == Overwrite::Never && entry()? != Entry::Nothing {
-            place.remove_part();
+            place.remove_part(&part);
             return Ok(None);
         }
         Ok(Some(Held::Part(part)))
@@ -301,9 +301,17 @@ impl Incoming {
             // Whether it was, is not known of one that was there.
             Held::There(file) => file.sync_all().map_err(|error| self.unsynced(&plain(&error))),
             Held::Part(part) => {
-                keep_attributes(part, self.attributes, &self.name);
                 // An error is told once: what was to be written may be lost, and another attempt would not say so.
-                part.sync_all().map_err(|error| self.given_up(self.unsynced(&plain(&error))))
+                let sync = || part.sync_all().map_err(|error| self.given_up(self.unsynced(&plain(&error))));
+                sync()?;
+                // Last, so that a part of which not all is on disk can be gone on with, and is as young as it is.
+                match self.attributes == Attributes::default() {
+                    true => Ok(()),
+                    false => {
+                        keep_attributes(part, self.attributes, &self.name);
+                        sync()
+                    }
+                }
             }
         }
     }
@@ -312,7 +320,7 @@ impl Incoming {
     pub(super) fn give_name(&self) -> Result<Saved, Trouble> {
         match &self.held {
             Held::There(_) => Ok(Saved::AsItWas),
-            Held::Part(_) => match self.rename() {
+            Held::Part(part) => match self.rename(part) {
                 Err(Errno::EEXIST) => Err(self.given_up(there_already(&self.name))),
                 renamed => {
                     renamed.map(|()| Saved::Written).map_err(|errno| failed("rename", &self.name, &errno.into()))
@@ -331,17 +339,17 @@ impl Incoming {
         Trouble::Refused(Code::FAILED, format!("{} could not be brought to the disk: {why}", Shown::of(&self.name)))
     }
 
-    fn rename(&self) -> nix::Result<()> {
+    fn rename(&self, part: &File) -> nix::Result<()> {
         if self.overwrite == Overwrite::Replace && matches!(self.place.entry()?, Entry::Other(_)) {
             return Err(Errno::EEXIST);
         }
-        self.place.rename(self.overwrite)
+        self.place.rename(part, self.overwrite)
     }
 
     /// Removes what is there, so that it begins at 0 another time.
     fn given_up(&self, trouble: Trouble) -> Trouble {
-        if let Held::Part(_) = self.held {
-            self.place.remove_part();
+        if let Held::Part(part) = &self.held {
+            self.place.remove_part(part);
         }
         trouble
     }
@@ -373,10 +381,15 @@ fn is_free(place: &Place, overwrite: Overwrite) -> bool {
     overwrite == Overwrite::Never || place.part_length().is_none_or(|length| length == 0)
 }
 
-/// The part of a file, which only its owner can read where nobody else is to.
+/// The part of a file, which only its owner can read if it is to have permissions of its own in the end.
 fn part(place: &Place, attributes: Attributes) -> io::Result<Option<Flock<File>>> {
-    let mode = attributes.mode.unwrap_or(FILE_MODE) & FILE_MODE | 0o600;
-    place.open_part(Mode::from_bits_truncate(mode))
+    let private = Mode::S_IRUSR | Mode::S_IWUSR;
+    let part = place.open_part(attributes.mode.map_or(Mode::from_bits_truncate(FILE_MODE), |_| private))?;
+    if let (Some(part), Some(_)) = (&part, attributes.mode) {
+        // What was begun without permissions is gone on with here, too. Where the file system has none it is said at the end.
+        let _ = nix::sys::stat::fchmod(&**part, private);
+    }
+    Ok(part)
 }
 
 fn there_already(name: &FileName) -> Trouble {

@@ -266,6 +266,13 @@ async fn permissions_and_time_are_kept_where_that_is_asked_for() {
     assert_eq!(mode(".b.part"), 0o600, "nobody else reads what nobody else is to");
     bench.say(&mut line, &[data(b"b"), end(b"b"), word("dir d/e mode=0700"), word("dir d"), word("dir d/e")]).await;
     assert_eq!((mode("b"), mode("d/e")), (0o400, 0o700));
+    // One that was begun for everybody, and one that had its permissions already.
+    for mode in [0o644, 0o444] {
+        fs::write(bench.path(".c.part"), b"").expect("a part");
+        fs::set_permissions(bench.path(".c.part"), fs::Permissions::from_mode(mode)).expect("permissions");
+        assert_eq!(bench.say(&mut line, &[word("put 1 c mode=0600")]).await, ["at 0"]);
+        assert_eq!(fs::metadata(bench.path(".c.part")).expect("it is there").permissions().mode() & 0o777, 0o600);
+    }
     let made = fs::metadata(bench.path("d")).expect("it is there");
     assert!(made.is_dir());
     let refused = bench.say(&mut line, &[word("dir b"), word("dir b/c")]).await;
