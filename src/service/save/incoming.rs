@@ -2,7 +2,6 @@
 //!
 //! Apart from the words, which say what is to be done with it: here is how far it is, and that nothing has its name before it is whole and on disk.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -15,17 +14,15 @@ use nix::sys::stat::Mode;
 use sha2::{Digest as _, Sha256};
 
 use super::directory::Directory;
-use super::hashing::{Hashing, WORTH_A_THREAD, update, update_zeros};
+use super::hashing::{Hashing, Known, WORTH_A_THREAD, update, update_zeros};
 use super::place::{Entry, Overwrite, Place, is_part_name};
 use super::trouble::{Shown, Trouble, failed};
 use crate::net::plain;
 use crate::wire::assured::{Code, Run};
 use crate::wire::{Attributes, Digest, FileName, Span};
 
-/// How many of the digests that were asked for are remembered: a client goes on at the last that is also its own. Of more, the oldest goes.
-pub const MAX_DIGESTS: usize = 1024;
-
-/// How long a hole may be, and how far a digest may go beyond the one before: what takes longer is not answered in time, and costs a client that says it nothing.
+/// How long a hole may be, and how far a digest may go beyond the one before: what takes longer is not answered in time, and costs a client that says it nothing. Digests are only
+/// of multiples of this, and of all that is there: whoever asked for every byte would be told the file.
 pub const LONGEST_STEP: u64 = 1 << 30;
 
 /// How much is read at a time.
@@ -46,14 +43,14 @@ pub(super) struct Incoming {
     overwrite: Overwrite,
     place: Place,
     held: Held,
-    /// How much of it was there at the beginning.
+    /// How much of it was there at the beginning. If that was more than it is to have, it is that of another, and compared in whole steps.
     present: u64,
     stage: Stage,
     /// How far the digest is; while bytes come, the file, too.
     offset: u64,
     digest: Sha256,
     /// The digests that were asked for.
-    known: VecDeque<(u64, Sha256)>,
+    known: Known,
 }
 
 #[derive(Debug)]
@@ -101,8 +98,11 @@ impl Incoming {
             Held::Part(file) => file.metadata(),
             Held::There(file) => file.metadata(),
         };
-        let present = length.map_err(|error| failed("look at", &name, &error))?.len().min(size);
-        let (stage, digest, known) = (Stage::Asked, Sha256::new(), VecDeque::new());
+        let present = match length.map_err(|error| failed("look at", &name, &error))?.len() {
+            length if length <= size => length,
+            _ => size - size % LONGEST_STEP,
+        };
+        let (stage, digest, known) = (Stage::Asked, Sha256::new(), Known::default());
         Ok(Self { name, size, attributes, overwrite, place, held, present, stage, offset: 0, digest, known })
     }
 
@@ -145,10 +145,18 @@ impl Incoming {
         self.present
     }
 
+    /// How far its digest is.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The digest of what is there up to this offset.
     pub(super) fn hash(&mut self, offset: u64) -> Result<Digest, Trouble> {
         if self.stage != Stage::Asked || !(self.offset..=self.present).contains(&offset) {
             return Err(self.refused("what is hashed is there, and comes one after the other"));
+        }
+        if offset % LONGEST_STEP != 0 && offset != self.present {
+            return Err(self.refused("what is hashed is all that is there, or a multiple of 1073741824 bytes"));
         }
         if offset - self.offset > LONGEST_STEP {
             return Err(self.refused(TOO_FAR));
@@ -170,10 +178,7 @@ impl Incoming {
                 Err(error) => return Err(failed("read", &self.name, &error)),
             }
         }
-        if self.known.len() >= MAX_DIGESTS {
-            self.known.pop_front();
-        }
-        self.known.push_back((offset, self.digest.clone()));
+        self.known.add(offset, &self.digest);
         Ok(digest_of(&self.digest))
     }
 
@@ -182,8 +187,8 @@ impl Incoming {
         if self.stage != Stage::Asked {
             return Err(self.refused("its bytes come already"));
         }
-        let digest = match self.known.iter().rev().find(|(known, _)| *known == offset) {
-            Some((_, digest)) => digest.clone(),
+        let digest = match self.known.at(offset) {
+            Some(digest) => digest,
             None if offset == 0 => Sha256::new(),
             None => return Err(self.refused("no digest was asked for up to there")),
         };
@@ -196,7 +201,7 @@ impl Incoming {
             part.set_len(offset).map_err(|error| failed("cut", &self.name, &error))?;
         }
         (self.stage, self.offset, self.digest) = (Stage::Coming, offset, digest);
-        self.known = VecDeque::new();
+        self.known = Known::default();
         Ok(())
     }
 

@@ -91,7 +91,7 @@ async fn what_is_there_stays_unless_it_may_be_replaced() {
     let said = bench.say_anew(&[word("put 3 a"), word("hash 3"), word("from 3"), end(b"abc")]).await;
     assert_eq!(said[2], saved(b"abc"));
     assert_eq!(fs::metadata(bench.path("a")).expect("it is there").ino(), inode, "it is as it was");
-    let said = bench.say_anew(&[word("put 3 a"), word("hash 2"), word("from 2"), data(b"d"), end(b"abd")]).await;
+    let said = bench.say_anew(&[word("put 3 a"), word("hash 3"), word("from 0"), data(b"abd"), end(b"abd")]).await;
     assert_eq!((said[2].clone(), bench.read("a")), (saved(b"abd"), b"abd".to_vec()));
     assert_eq!(bench.say_anew(&whole("a", b"longer")).await[1], saved(b"longer"));
     assert_eq!(bench.read("a"), b"longer");

@@ -126,3 +126,29 @@ async fn a_part_that_is_not_there_any_more_is_not_taken_for_another() {
         fs::remove_file(bench.path(".a.part")).expect("remove");
     }
 }
+
+#[tokio::test]
+async fn what_nobody_notes_takes_little_memory() {
+    let bench = Bench::new(SaveConfig::default());
+    let told = || bench.store.0.told.load(std::sync::atomic::Ordering::Relaxed);
+    let mut line = bench.open(SID).await;
+    let long = format!("put 1 {}.part", ".%01".repeat(60));
+    let said = bench.say(&mut line, &vec![word(&long); 100]).await;
+    assert!(said[99].ends_with("...") && said[99].len() == "422 ".len() + LONGEST_REASON, "{}", said[99]);
+    assert!((100 * LONGEST_REASON..100 * (LONGEST_REASON + 100)).contains(&told()), "{}", told());
+    bench.store.note(&line.session, line.owner, 99);
+    assert!(told() < 2 * LONGEST_REASON);
+    // Where all have too much together, whoever has much of it waits; the rest goes with its connection.
+    bench.say(&mut line, &vec![word(&long); 2 * FAIR_TOLD / LONGEST_REASON]).await;
+    bench.store.0.told.fetch_add(MOST_TOLD, std::sync::atomic::Ordering::Relaxed);
+    let waits = "R 503 too much was answered that nobody has noted";
+    assert_eq!(bench.say(&mut line, &[word("dir d")]).await, [waits]);
+    let none: [&str; 0] = [];
+    assert_eq!(bench.say_anew(&[word("dir d")]).await, none);
+    bench.store.note(&line.session, line.owner, line.next);
+    assert_eq!(bench.say(&mut line, &[word("dir d")]).await, none);
+    bench.say(&mut line, &[word(&long)]).await;
+    drop(line);
+    bench.store.0.release();
+    assert_eq!(told(), MOST_TOLD);
+}
