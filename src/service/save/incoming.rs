@@ -13,9 +13,9 @@ use nix::fcntl::Flock;
 use nix::sys::stat::Mode;
 use sha2::{Digest as _, Sha256};
 
-use super::directory::Directory;
+use super::directory::{Directory, Made};
 use super::hashing::{Hashing, Known, WORTH_A_THREAD, update, update_zeros};
-use super::place::{Entry, Overwrite, Place, is_part_name};
+use super::place::{Entry, Overwrite, Place};
 use super::trouble::{Shown, Trouble, failed};
 use crate::net::plain;
 use crate::wire::assured::{Code, Run};
@@ -48,6 +48,8 @@ pub(super) struct Incoming {
     stage: Stage,
     /// How far the digest is; while bytes come, the file, too.
     offset: u64,
+    /// Up to where all was written to the disk meanwhile, so that the last sync does not take long.
+    synced: u64,
     digest: Sha256,
     /// The digests that were asked for.
     known: Known,
@@ -79,15 +81,11 @@ impl Incoming {
     /// Begins a file, or goes on with one.
     pub(super) fn begin(
         directory: &Directory,
+        made: &mut Made,
         (size, name, attributes): (u64, FileName, Attributes),
         overwrite: Overwrite,
     ) -> Result<Self, Trouble> {
-        if let Some(last) = name.parts().next_back()
-            && is_part_name(std::os::unix::ffi::OsStrExt::from_bytes(last))
-        {
-            return Err(Trouble::refused(format!("{} is a name for what is not whole", Shown::of(&name))));
-        }
-        let place = directory.place(&name)?;
+        let place = directory.place(&name, made)?;
         // What is there may have come meanwhile: then it is looked at once more.
         let held = match Self::hold(&place, size, &name, attributes, overwrite)? {
             Some(held) => held,
@@ -103,7 +101,7 @@ impl Incoming {
             _ => size - size % LONGEST_STEP,
         };
         let (stage, digest, known) = (Stage::Asked, Sha256::new(), Known::default());
-        Ok(Self { name, size, attributes, overwrite, place, held, present, stage, offset: 0, digest, known })
+        Ok(Self { name, size, attributes, overwrite, place, held, present, stage, offset: 0, synced: 0, digest, known })
     }
 
     fn hold(
@@ -200,7 +198,7 @@ impl Incoming {
         if let Held::Part(part) = &self.held {
             part.set_len(offset).map_err(|error| failed("cut", &self.name, &error))?;
         }
-        (self.stage, self.offset, self.digest) = (Stage::Coming, offset, digest);
+        (self.stage, self.offset, self.synced, self.digest) = (Stage::Coming, offset, offset, digest);
         self.known = Known::default();
         Ok(())
     }
@@ -258,6 +256,13 @@ impl Incoming {
             Some(digest) if written == fitting.len() => self.digest = digest,
             _ => update(&mut self.digest, run, &fitting[..written]),
         }
+        if trouble.is_none() && offset - self.synced >= LONGEST_STEP {
+            self.synced = offset;
+            if let Err(error) = part.sync_data() {
+                // The last of them says so.
+                (written, trouble) = (written - 1, Some(self.given_up(self.lost(&error))));
+            }
+        }
         self.offset = offset;
         let trouble = trouble.or_else(|| (written < spans.len()).then(|| self.too_long()));
         (written, trouble.map_or(Ok(()), Err))
@@ -304,10 +309,10 @@ impl Incoming {
     pub(super) fn sync(&self) -> Result<(), Trouble> {
         match &self.held {
             // Whether it was, is not known of one that was there.
-            Held::There(file) => file.sync_all().map_err(|error| self.unsynced(&plain(&error))),
+            Held::There(file) => file.sync_all().map_err(|error| self.lost(&error)),
             Held::Part(part) => {
                 // An error is told once: what was to be written may be lost, and another attempt would not say so.
-                let sync = || part.sync_all().map_err(|error| self.given_up(self.unsynced(&plain(&error))));
+                let sync = || part.sync_all().map_err(|error| self.given_up(self.lost(&error)));
                 sync()?;
                 // Last, so that a part of which not all is on disk can be gone on with, and is as young as it is.
                 match self.attributes == Attributes::default() {
@@ -344,6 +349,14 @@ impl Incoming {
         Trouble::Refused(Code::FAILED, format!("{} could not be brought to the disk: {why}", Shown::of(&self.name)))
     }
 
+    /// The same; a disk that is full says so to some programs only now. Others behind the file may have their names: it cannot be put off any more.
+    fn lost(&self, error: &io::Error) -> Trouble {
+        match (failed("sync", &self.name, error), self.unsynced(&plain(error))) {
+            (Trouble::Full(_), Trouble::Refused(_, reason)) => Trouble::Refused(Code::DISK_FULL, reason),
+            (_, refused) => refused,
+        }
+    }
+
     fn rename(&self, part: &File) -> nix::Result<()> {
         if self.overwrite == Overwrite::Replace && matches!(self.place.entry()?, Entry::Other(_)) {
             return Err(Errno::EEXIST);
@@ -368,10 +381,17 @@ impl Incoming {
     }
 }
 
-/// Keeps what is not contents, where the file system can do that.
+/// Keeps what is not contents, where the file system can do that. Of a directory its owner keeps all permissions, without which nothing more could be saved in it.
 pub(super) fn keep_attributes(file: &File, attributes: Attributes, name: &FileName) {
     let Attributes { mode, modified } = attributes;
-    let mode = mode.map_or(Ok(()), |mode| file.set_permissions(PermissionsExt::from_mode(mode & 0o777)));
+    let keep_mode = |mode| {
+        let kept = match file.metadata()? {
+            directory if directory.is_dir() => directory.permissions().mode() & 0o7000 | 0o700,
+            _ => 0,
+        };
+        file.set_permissions(PermissionsExt::from_mode(mode & 0o777 | kept))
+    };
+    let mode = mode.map_or(Ok(()), keep_mode);
     let time = modified.and_then(|time| SystemTime::UNIX_EPOCH.checked_add(time));
     let time = time.map_or(Ok(()), |time| file.set_modified(time));
     for (what, kept) in [("permissions", mode), ("time", time)] {

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::directory::Made;
 use super::hashing::{Hashing, WORTH_A_THREAD};
 use super::incoming::{Incoming, Saved};
+use super::place::Overwrite;
 use super::settling::{Ended, MOST_TOGETHER, settle};
 use super::shared::Shared;
 use super::trouble::{Shown, Trouble};
@@ -36,6 +38,8 @@ pub(super) struct Words {
     shared: Arc<Shared>,
     file: Current,
     hashing: Option<Hashing>,
+    /// Which directories it has made.
+    made: Made,
     /// How many bytes of holes and digests were asked for in this run.
     hashed: u64,
 }
@@ -66,7 +70,7 @@ struct Done {
 
 impl Words {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, file: Current::None, hashing: None, hashed: 0 }
+        Self { shared, file: Current::None, hashing: None, made: Made::default(), hashed: 0 }
     }
 
     /// Lets go of the file: what there is of it stays.
@@ -216,12 +220,12 @@ impl Words {
             let reason = format!("{} has {size} bytes, and {most} are the most", Shown::of(&name));
             return Err(Trouble::Refused(Code::TOO_LARGE, reason));
         }
-        let begin = |shared: &Shared| {
-            Incoming::begin(&shared.directory, (size, name.clone(), attributes), shared.config.overwrite)
-        };
+        let (made, shared) = (&mut self.made, &self.shared);
+        let mut begin =
+            || Incoming::begin(&shared.directory, made, (size, name.clone(), attributes), shared.config.overwrite);
         let since = Instant::now();
         let incoming = loop {
-            match begin(&self.shared) {
+            match begin() {
                 // Somebody may have it whose connection is gone, or is about to go: its client comes again.
                 Err(Trouble::Busy(_)) if since.elapsed() < PATIENCE => {
                     if !self.shared.release() {
@@ -244,8 +248,11 @@ impl Words {
     fn directory(&mut self, name: &FileName, attributes: Attributes) -> Result<(), Trouble> {
         self.file = Current::None;
         let parts: Vec<&[u8]> = name.parts().collect();
-        let directory = self.shared.directory.made(&parts, name)?;
-        super::incoming::keep_attributes(&directory, attributes, name);
+        let directory = self.shared.directory.enter_or_make(&parts, name, &mut self.made)?;
+        // Another's is as it is.
+        if self.made.has(&directory) || self.shared.config.overwrite == Overwrite::Replace {
+            super::incoming::keep_attributes(&directory, attributes, name);
+        }
         Ok(())
     }
 
