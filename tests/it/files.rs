@@ -119,7 +119,7 @@ fn a_tree_arrives_as_it_is_with_the_digests_of_sha256sum() {
     sparse.write_all_at(b"here", 20 * MIB as u64).expect("some bytes");
     symlink("empty", places.from.join("tree/link")).expect("a link");
     let (tree, old) = (places.from.join("tree"), SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 7));
-    for (name, mode) in [("b c", 0o600), ("sub/deep", 0o555), ("sub", 0o711)] {
+    for (name, mode) in [("b c", 0o600), ("sub/deep", 0o710), ("sub", 0o711)] {
         fs::set_permissions(tree.join(name), fs::Permissions::from_mode(mode)).expect("permissions");
         File::open(tree.join(name)).and_then(|file| file.set_modified(old)).expect("a time");
     }

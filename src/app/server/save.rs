@@ -11,6 +11,7 @@ use crate::app::screen::StandardOutput;
 use crate::net::Error;
 use crate::service::save::{Overwrite, SaveConfig, SaveDirectory};
 use crate::service::{BoxFuture, Observed, Observer, Screen};
+use crate::wire::is_harmless;
 
 /// Opens the directory, while that is allowed.
 ///
@@ -71,14 +72,23 @@ impl Observer for Names {
     }
 }
 
-/// A name as a line of its own: a control character in it is shown as its number, so that none can be taken for two.
+/// A name as a line of its own: what a terminal would obey, a backslash and what is no UTF-8 are shown as the numbers of their bytes, so that no line can be taken for two, or for that of
+/// another name.
 fn line(name: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(name.len() + 1);
-    for byte in name {
-        match byte.is_ascii_control() {
-            true => line.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
-            false => line.push(*byte),
+    let escape = |line: &mut Vec<u8>, bytes: &[u8]| {
+        bytes.iter().for_each(|byte| line.extend_from_slice(format!("\\x{byte:02x}").as_bytes()));
+    };
+    for chunk in name.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            let mut bytes = [0; 4];
+            let bytes = letter.encode_utf8(&mut bytes).as_bytes();
+            match is_harmless(letter) && letter != '\\' {
+                true => line.extend_from_slice(bytes),
+                false => escape(&mut line, bytes),
+            }
         }
+        escape(&mut line, chunk.invalid());
     }
     line.push(b'\n');
     line
@@ -90,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_name_is_one_line_whatever_is_in_it() {
-        assert_eq!(line(b"d/caf\xc3\xa9 \xff"), b"d/caf\xc3\xa9 \xff\n");
+        assert_eq!(line(b"d/caf\xc3\xa9 \xff"), b"d/caf\xc3\xa9 \\xff\n");
+        assert_eq!(line("a\u{9b}b\u{202e}c\\x0a".as_bytes()), b"a\\xc2\\x9bb\\xe2\\x80\\xaec\\x5cx0a\n");
         assert_eq!(line(b"one\ntwo\x1b[31m"), b"one\\x0atwo\\x1b[31m\n");
     }
 }

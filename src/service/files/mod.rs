@@ -251,6 +251,8 @@ impl FileDelivery {
                 self.news.push_back(FileNews::Progress);
             }
             News::Lost { reason, again } => self.news.push_back(FileNews::Lost { reason, again }),
+            // It comes again at once: there is nothing to be said of it.
+            News::PutOff { after: Duration::ZERO, .. } => {}
             News::PutOff { reason, after, .. } => self.news.push_back(FileNews::PutOff { reason, after }),
             News::Done => {
                 self.tell_outcomes();

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
@@ -346,10 +346,21 @@ fn read(file: &mut File, length: usize, bytes: &mut Vec<u8>) -> Result<(), Halt>
     }
 }
 
+/// Whether a file that was read to its end is still what it was, and that was its end: those of `/proc` say that they have no bytes, and have some.
 fn unless_changed(file: &File, before: &Metadata) -> Result<(), Halt> {
     let now = file.metadata()?;
-    let of = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
-    if of(&now) == of(before) { Ok(()) } else { Err(changed()) }
+    let of = |metadata: &Metadata| {
+        let (modified, changed) =
+            ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
+        (metadata.len(), modified, changed)
+    };
+    if of(&now) != of(before) {
+        return Err(changed());
+    }
+    match file.read_at(&mut [0], before.len())? {
+        0 => Ok(()),
+        _ => Err(Halt::Failed("it has more bytes than it says".to_owned())),
+    }
 }
 
 fn changed() -> Halt {
@@ -375,4 +386,27 @@ fn batch(words: &[FileWord<'_>]) -> Batch {
         batch.push(&body);
     }
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_longer_than_it_says_or_was_changed_and_set_back_is_not_whole() -> io::Result<()> {
+        let status = File::open("/proc/self/status")?;
+        let halt = unless_changed(&status, &status.metadata()?);
+        assert!(matches!(halt, Err(Halt::Failed(reason)) if reason == "it has more bytes than it says"));
+
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(&file, b"abc")?;
+        let before = file.as_file().metadata()?;
+        assert!(unless_changed(file.as_file(), &before).is_ok());
+        // Its clock goes in steps.
+        while unless_changed(file.as_file(), &before).is_ok() {
+            std::fs::write(&file, b"xyz")?;
+            file.as_file().set_modified(before.modified()?)?;
+        }
+        Ok(())
+    }
 }

@@ -2,7 +2,6 @@
 //!
 //! Apart from the words, which say what is to be done with it: here is how far it is, and that nothing has its name before it is whole and on disk.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -14,18 +13,16 @@ use nix::fcntl::Flock;
 use nix::sys::stat::Mode;
 use sha2::{Digest as _, Sha256};
 
-use super::directory::Directory;
-use super::hashing::{Hashing, WORTH_A_THREAD, update, update_zeros};
-use super::place::{Entry, Overwrite, Place, is_part_name};
+use super::directory::{Directory, Made};
+use super::hashing::{Hashing, Known, WORTH_A_THREAD, update, update_zeros};
+use super::place::{Entry, Overwrite, Place};
 use super::trouble::{Shown, Trouble, failed};
 use crate::net::plain;
 use crate::wire::assured::{Code, Run};
 use crate::wire::{Attributes, Digest, FileName, Span};
 
-/// How many of the digests that were asked for are remembered: a client goes on at the last that is also its own. Of more, the oldest goes.
-pub const MAX_DIGESTS: usize = 1024;
-
-/// How long a hole may be, and how far a digest may go beyond the one before: what takes longer is not answered in time, and costs a client that says it nothing.
+/// How long a hole may be, and how far a digest may go beyond the one before: what takes longer is not answered in time, and costs a client that says it nothing. Digests are only
+/// of multiples of this, and of all that is there: whoever asked for every byte would be told the file.
 pub const LONGEST_STEP: u64 = 1 << 30;
 
 /// How much is read at a time.
@@ -46,14 +43,16 @@ pub(super) struct Incoming {
     overwrite: Overwrite,
     place: Place,
     held: Held,
-    /// How much of it was there at the beginning.
+    /// How much of it was there at the beginning. If that was more than it is to have, it is that of another, and compared in whole steps.
     present: u64,
     stage: Stage,
     /// How far the digest is; while bytes come, the file, too.
     offset: u64,
+    /// Up to where all was written to the disk meanwhile, so that the last sync does not take long.
+    synced: u64,
     digest: Sha256,
     /// The digests that were asked for.
-    known: VecDeque<(u64, Sha256)>,
+    known: Known,
 }
 
 #[derive(Debug)]
@@ -82,15 +81,11 @@ impl Incoming {
     /// Begins a file, or goes on with one.
     pub(super) fn begin(
         directory: &Directory,
+        made: &mut Made,
         (size, name, attributes): (u64, FileName, Attributes),
         overwrite: Overwrite,
     ) -> Result<Self, Trouble> {
-        if let Some(last) = name.parts().next_back()
-            && is_part_name(std::os::unix::ffi::OsStrExt::from_bytes(last))
-        {
-            return Err(Trouble::refused(format!("{} is a name for what is not whole", Shown::of(&name))));
-        }
-        let place = directory.place(&name)?;
+        let place = directory.place(&name, made)?;
         // What is there may have come meanwhile: then it is looked at once more.
         let held = match Self::hold(&place, size, &name, attributes, overwrite)? {
             Some(held) => held,
@@ -101,9 +96,12 @@ impl Incoming {
             Held::Part(file) => file.metadata(),
             Held::There(file) => file.metadata(),
         };
-        let present = length.map_err(|error| failed("look at", &name, &error))?.len().min(size);
-        let (stage, digest, known) = (Stage::Asked, Sha256::new(), VecDeque::new());
-        Ok(Self { name, size, attributes, overwrite, place, held, present, stage, offset: 0, digest, known })
+        let present = match length.map_err(|error| failed("look at", &name, &error))?.len() {
+            length if length <= size => length,
+            _ => size - size % LONGEST_STEP,
+        };
+        let (stage, digest, known) = (Stage::Asked, Sha256::new(), Known::default());
+        Ok(Self { name, size, attributes, overwrite, place, held, present, stage, offset: 0, synced: 0, digest, known })
     }
 
     fn hold(
@@ -134,7 +132,7 @@ impl Incoming {
             Err(error) => return Err(failed("make the part of", name, &error)),
         };
         if overwrite == Overwrite::Never && entry()? != Entry::Nothing {
-            place.remove_part();
+            place.remove_part(&part);
             return Ok(None);
         }
         Ok(Some(Held::Part(part)))
@@ -145,10 +143,18 @@ impl Incoming {
         self.present
     }
 
+    /// How far its digest is.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The digest of what is there up to this offset.
     pub(super) fn hash(&mut self, offset: u64) -> Result<Digest, Trouble> {
         if self.stage != Stage::Asked || !(self.offset..=self.present).contains(&offset) {
             return Err(self.refused("what is hashed is there, and comes one after the other"));
+        }
+        if offset % LONGEST_STEP != 0 && offset != self.present {
+            return Err(self.refused("what is hashed is all that is there, or a multiple of 1073741824 bytes"));
         }
         if offset - self.offset > LONGEST_STEP {
             return Err(self.refused(TOO_FAR));
@@ -170,10 +176,7 @@ impl Incoming {
                 Err(error) => return Err(failed("read", &self.name, &error)),
             }
         }
-        if self.known.len() >= MAX_DIGESTS {
-            self.known.pop_front();
-        }
-        self.known.push_back((offset, self.digest.clone()));
+        self.known.add(offset, &self.digest);
         Ok(digest_of(&self.digest))
     }
 
@@ -182,8 +185,8 @@ impl Incoming {
         if self.stage != Stage::Asked {
             return Err(self.refused("its bytes come already"));
         }
-        let digest = match self.known.iter().rev().find(|(known, _)| *known == offset) {
-            Some((_, digest)) => digest.clone(),
+        let digest = match self.known.at(offset) {
+            Some(digest) => digest,
             None if offset == 0 => Sha256::new(),
             None => return Err(self.refused("no digest was asked for up to there")),
         };
@@ -195,8 +198,8 @@ impl Incoming {
         if let Held::Part(part) = &self.held {
             part.set_len(offset).map_err(|error| failed("cut", &self.name, &error))?;
         }
-        (self.stage, self.offset, self.digest) = (Stage::Coming, offset, digest);
-        self.known = VecDeque::new();
+        (self.stage, self.offset, self.synced, self.digest) = (Stage::Coming, offset, offset, digest);
+        self.known = Known::default();
         Ok(())
     }
 
@@ -253,6 +256,13 @@ impl Incoming {
             Some(digest) if written == fitting.len() => self.digest = digest,
             _ => update(&mut self.digest, run, &fitting[..written]),
         }
+        if trouble.is_none() && offset - self.synced >= LONGEST_STEP {
+            self.synced = offset;
+            if let Err(error) = part.sync_data() {
+                // The last of them says so.
+                (written, trouble) = (written - 1, Some(self.given_up(self.lost(&error))));
+            }
+        }
         self.offset = offset;
         let trouble = trouble.or_else(|| (written < spans.len()).then(|| self.too_long()));
         (written, trouble.map_or(Ok(()), Err))
@@ -299,11 +309,19 @@ impl Incoming {
     pub(super) fn sync(&self) -> Result<(), Trouble> {
         match &self.held {
             // Whether it was, is not known of one that was there.
-            Held::There(file) => file.sync_all().map_err(|error| self.unsynced(&plain(&error))),
+            Held::There(file) => file.sync_all().map_err(|error| self.lost(&error)),
             Held::Part(part) => {
-                keep_attributes(part, self.attributes, &self.name);
                 // An error is told once: what was to be written may be lost, and another attempt would not say so.
-                part.sync_all().map_err(|error| self.given_up(self.unsynced(&plain(&error))))
+                let sync = || part.sync_all().map_err(|error| self.given_up(self.lost(&error)));
+                sync()?;
+                // Last, so that a part of which not all is on disk can be gone on with, and is as young as it is.
+                match self.attributes == Attributes::default() {
+                    true => Ok(()),
+                    false => {
+                        keep_attributes(part, self.attributes, &self.name);
+                        sync()
+                    }
+                }
             }
         }
     }
@@ -312,7 +330,7 @@ impl Incoming {
     pub(super) fn give_name(&self) -> Result<Saved, Trouble> {
         match &self.held {
             Held::There(_) => Ok(Saved::AsItWas),
-            Held::Part(_) => match self.rename() {
+            Held::Part(part) => match self.rename(part) {
                 Err(Errno::EEXIST) => Err(self.given_up(there_already(&self.name))),
                 renamed => {
                     renamed.map(|()| Saved::Written).map_err(|errno| failed("rename", &self.name, &errno.into()))
@@ -331,17 +349,25 @@ impl Incoming {
         Trouble::Refused(Code::FAILED, format!("{} could not be brought to the disk: {why}", Shown::of(&self.name)))
     }
 
-    fn rename(&self) -> nix::Result<()> {
+    /// The same; a disk that is full says so to some programs only now. Others behind the file may have their names: it cannot be put off any more.
+    fn lost(&self, error: &io::Error) -> Trouble {
+        match (failed("sync", &self.name, error), self.unsynced(&plain(error))) {
+            (Trouble::Full(_), Trouble::Refused(_, reason)) => Trouble::Refused(Code::DISK_FULL, reason),
+            (_, refused) => refused,
+        }
+    }
+
+    fn rename(&self, part: &File) -> nix::Result<()> {
         if self.overwrite == Overwrite::Replace && matches!(self.place.entry()?, Entry::Other(_)) {
             return Err(Errno::EEXIST);
         }
-        self.place.rename(self.overwrite)
+        self.place.rename(part, self.overwrite)
     }
 
     /// Removes what is there, so that it begins at 0 another time.
     fn given_up(&self, trouble: Trouble) -> Trouble {
-        if let Held::Part(_) = self.held {
-            self.place.remove_part();
+        if let Held::Part(part) = &self.held {
+            self.place.remove_part(part);
         }
         trouble
     }
@@ -355,10 +381,17 @@ impl Incoming {
     }
 }
 
-/// Keeps what is not contents, where the file system can do that.
+/// Keeps what is not contents, where the file system can do that. Of a directory its owner keeps all permissions, without which nothing more could be saved in it.
 pub(super) fn keep_attributes(file: &File, attributes: Attributes, name: &FileName) {
     let Attributes { mode, modified } = attributes;
-    let mode = mode.map_or(Ok(()), |mode| file.set_permissions(PermissionsExt::from_mode(mode & 0o777)));
+    let keep_mode = |mode| {
+        let kept = match file.metadata()? {
+            directory if directory.is_dir() => directory.permissions().mode() & 0o7000 | 0o700,
+            _ => 0,
+        };
+        file.set_permissions(PermissionsExt::from_mode(mode & 0o777 | kept))
+    };
+    let mode = mode.map_or(Ok(()), keep_mode);
     let time = modified.and_then(|time| SystemTime::UNIX_EPOCH.checked_add(time));
     let time = time.map_or(Ok(()), |time| file.set_modified(time));
     for (what, kept) in [("permissions", mode), ("time", time)] {
@@ -373,10 +406,15 @@ fn is_free(place: &Place, overwrite: Overwrite) -> bool {
     overwrite == Overwrite::Never || place.part_length().is_none_or(|length| length == 0)
 }
 
-/// The part of a file, which only its owner can read where nobody else is to.
+/// The part of a file, which only its owner can read if it is to have permissions of its own in the end.
 fn part(place: &Place, attributes: Attributes) -> io::Result<Option<Flock<File>>> {
-    let mode = attributes.mode.unwrap_or(FILE_MODE) & FILE_MODE | 0o600;
-    place.open_part(Mode::from_bits_truncate(mode))
+    let private = Mode::S_IRUSR | Mode::S_IWUSR;
+    let part = place.open_part(attributes.mode.map_or(Mode::from_bits_truncate(FILE_MODE), |_| private))?;
+    if let (Some(part), Some(_)) = (&part, attributes.mode) {
+        // What was begun without permissions is gone on with here, too. Where the file system has none it is said at the end.
+        let _ = nix::sys::stat::fchmod(&**part, private);
+    }
+    Ok(part)
 }
 
 fn there_already(name: &FileName) -> Trouble {

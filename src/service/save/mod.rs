@@ -29,10 +29,12 @@ use directory::Directory;
 use session::Job;
 use shared::Shared;
 
-pub use incoming::{LONGEST_STEP, MAX_DIGESTS};
+pub use hashing::MAX_DIGESTS;
+pub use incoming::LONGEST_STEP;
 pub use place::Overwrite;
 pub use settling::MOST_TOGETHER;
-pub use shared::{ALONE, MAX_SESSIONS};
+pub use shared::{ALONE, FAIR_TOLD, MAX_SESSIONS, MOST_TOLD};
+pub use words::{LONGEST_REASON, MOST_AT_ONCE};
 
 /// How long what is there of a file stays that nobody goes on with.
 pub const KEEP_PARTS: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat};
 use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, unlinkat};
 use sha2::{Digest, Sha256};
 
@@ -80,9 +80,8 @@ impl Place {
 
     /// The part of the file that is there, or an empty one that is made, and nobody else's for as long as it is held; none if it is another's now.
     pub(super) fn open_part(&self, mode: Mode) -> io::Result<Option<Flock<File>>> {
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         for _ in 0..ATTEMPTS {
-            let part = File::from(openat(&self.directory, self.part.as_os_str(), flags, mode)?);
+            let part = open_part(&self.directory, &self.part, OFlag::O_CREAT, mode)?;
             let Ok(part) = Flock::lock(part, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
             let stat = fstat(&*part)?;
             if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() || stat.st_nlink > 1 {
@@ -103,18 +102,22 @@ impl Place {
         u64::try_from(stat.st_size).ok()
     }
 
-    /// Removes the part.
-    pub(super) fn remove_part(&self) {
-        if let Err(errno) = unlinkat(&self.directory, self.part.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+    /// Removes the part that was opened.
+    pub(super) fn remove_part(&self, part: &File) {
+        let removed = self
+            .is_still(part)
+            .and_then(|()| unlinkat(&self.directory, self.part.as_os_str(), UnlinkatFlags::NoRemoveDir));
+        if let Err(errno) = removed {
             tracing::warn!("{} stays: {}", self.part.display(), errno.desc());
         }
     }
 
-    /// Gives the part its name.
+    /// Gives the part that was opened its name.
     ///
     /// # Errors
-    /// There is something under that name (`EEXIST`), unless it may be replaced.
-    pub(super) fn rename(&self, overwrite: Overwrite) -> nix::Result<()> {
+    /// There is something under that name (`EEXIST`), unless it may be replaced; or the part is not there any more (`ESTALE`), and what is may be another's.
+    pub(super) fn rename(&self, opened: &File, overwrite: Overwrite) -> nix::Result<()> {
+        self.is_still(opened)?;
         let (part, name) = (self.part.as_os_str(), self.name.as_os_str());
         match overwrite {
             Overwrite::Replace => renameat(&self.directory, part, &self.directory, name),
@@ -141,16 +144,41 @@ impl Place {
         Err(Errno::ENOSYS)
     }
 
+    /// Whether what was opened is what has the name of the part: somebody else may have removed it, and another session have made its own.
+    fn is_still(&self, part: &File) -> nix::Result<()> {
+        match is_same_file(&fstat(part)?, &self.directory, &self.part) {
+            true => Ok(()),
+            false => Err(Errno::ESTALE),
+        }
+    }
+
     /// The directory in which it has its name.
     pub(super) fn directory(&self) -> &File {
         &self.directory
     }
 }
 
-/// Whether a name is one that only parts have.
+/// Whether a name is one that only parts have; on some file systems large letters are no others than small ones.
 pub(super) fn is_part_name(name: &OsStr) -> bool {
-    let name = name.as_bytes();
+    let name = name.as_bytes().to_ascii_lowercase();
     name.len() > PART.0.len() + PART.1.len() && name.starts_with(PART.0) && name.ends_with(PART.1)
+}
+
+/// Opens a part. One that its owner may not open had got the permissions of what was to come before its name.
+pub(super) fn open_part(directory: &File, name: &OsStr, create: OFlag, mode: Mode) -> nix::Result<File> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | create;
+    let opened = openat(directory, name, flags, mode).or_else(|errno| {
+        let is_closed = || {
+            let stat = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            Ok(stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits() && stat.st_nlink == 1)
+        };
+        if errno != Errno::EACCES || !is_closed()? {
+            return Err(errno);
+        }
+        fchmodat(directory, name, Mode::S_IRUSR | Mode::S_IWUSR, FchmodatFlags::NoFollowSymlink)?;
+        openat(directory, name, flags, mode)
+    });
+    opened.map(File::from)
 }
 
 /// Whether what was opened is still under its name.
@@ -184,5 +212,6 @@ mod tests {
         assert_eq!(part_name(b"copy.iso"), ".copy.iso.part");
         assert_ne!(part_name(&[b'x'; 250]), part_name(&[b'x'; 251]));
         assert!(!is_part_name(OsStr::new("a.part")) && !is_part_name(OsStr::new("..part")));
+        assert!(is_part_name(OsStr::new(".copy.iso.PART")), "some file systems have no capitals");
     }
 }

@@ -4,6 +4,7 @@
 //! the same.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,8 @@ struct State {
     acknowledged: u64,
     checksum: Option<u32>,
     verdicts: VecDeque<(u64, Verdict)>,
+    /// How many bytes those are.
+    told: usize,
     /// Whose connection it is: gone with it.
     source: Weak<Source>,
 }
@@ -98,7 +101,7 @@ impl Session {
     pub(super) fn note(&self, owner: Owner, through: u64) {
         let mut state = lock(&self.state);
         if state.owner == owner.0 {
-            state.forget(through);
+            self.forget(&mut state, through);
         }
     }
 
@@ -115,6 +118,7 @@ impl Session {
         }
         queue.is_closed = true;
         lock(&self.words).close();
+        self.forget(&mut lock(&self.state), u64::MAX);
         true
     }
 
@@ -190,16 +194,20 @@ impl Session {
 
     fn append(&self, append: Append, runtime: &Handle) -> Result<Applied, StoreError> {
         let Append { owner, source, run, .. } = append;
-        let acknowledged = {
+        let (acknowledged, told) = {
             let state = lock(&self.state);
             if state.owner != owner.0 || run.first <= state.acknowledged {
                 return Err(StoreError::TakenOver);
             }
-            state.acknowledged
+            (state.acknowledged, state.told)
         };
-        if run.first > acknowledged + 1 {
-            let reason = "it is behind one that was put off".to_owned();
-            let put_off = PutOff { code: Code::OVERLOADED, after: BUSY_PAUSE, reason };
+        let waits = match () {
+            () if run.first > acknowledged + 1 => Some("it is behind one that was put off"),
+            () if self.shared.has_told_enough(told) => Some("too much was answered that nobody has noted"),
+            () => None,
+        };
+        if let Some(reason) = waits {
+            let put_off = PutOff { code: Code::OVERLOADED, after: BUSY_PAUSE, reason: reason.to_owned() };
             return Ok(Applied { through: acknowledged, verdicts: Vec::new(), put_off: Some(put_off) });
         }
         let run = Arc::new(run);
@@ -210,21 +218,39 @@ impl Session {
             state.checksum = Some(checksum(run.message(applied.through)))
                 .filter(|_| !run.refused.iter().any(|(number, ..)| *number == applied.through));
             state.verdicts.extend(applied.verdicts.iter().cloned());
-            let through = applied.through.saturating_sub(u64::from(WINDOW));
-            state.forget(through);
+            let told = applied.verdicts.iter().map(size).sum();
+            state.told += told;
+            self.shared.told.fetch_add(told, Ordering::Relaxed);
+            self.forget(&mut state, applied.through.saturating_sub(u64::from(WINDOW)));
         }
         Ok(applied)
     }
-}
 
-impl State {
-    fn forget(&mut self, through: u64) {
-        let noted = self.verdicts.partition_point(|(number, _)| *number <= through);
-        self.verdicts.drain(..noted);
-        if self.verdicts.is_empty() {
-            self.verdicts.shrink_to_fit();
+    /// Keeps no answers to messages up to this number.
+    fn forget(&self, state: &mut State, through: u64) {
+        let noted = state.verdicts.partition_point(|(number, _)| *number <= through);
+        let told = state.verdicts.drain(..noted).map(|verdict| size(&verdict)).sum();
+        state.told -= told;
+        self.shared.told.fetch_sub(told, Ordering::Relaxed);
+        if state.verdicts.is_empty() {
+            state.verdicts.shrink_to_fit();
         }
     }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.forget(&mut lock(&self.state), u64::MAX);
+    }
+}
+
+/// How many bytes an answer takes that is kept.
+fn size((_, verdict): &(u64, Verdict)) -> usize {
+    let text = match verdict {
+        Verdict::Reply(reply) => reply.len(),
+        Verdict::Refused(_, reason) => reason.len(),
+    };
+    size_of::<(u64, Verdict)>() + text
 }
 
 impl Job {

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +22,12 @@ pub const MAX_SESSIONS: usize = 16 * 1024;
 /// How long a session stays that has no connection. Then its file may go on in another, and its client is told that the session is not known: it puts the file again.
 pub const ALONE: Duration = Duration::from_secs(300);
 
+/// How many bytes of answers are kept in all that clients have not noted yet. Of more, those go whose sessions have no connection, and sessions that have many are to wait.
+pub const MOST_TOLD: usize = 64 * 1024 * 1024;
+
+/// How many of those a session may have where there are too many in all.
+pub const FAIR_TOLD: usize = 64 * 1024;
+
 /// What all sessions have in common.
 pub(super) struct Shared {
     pub(super) directory: Directory,
@@ -29,6 +35,8 @@ pub(super) struct Shared {
     pub(super) observer: Option<Arc<dyn Observer>>,
     /// Tells of a disk without room.
     pub(super) full: Teller,
+    /// How many bytes of answers are kept that clients have not noted.
+    pub(super) told: AtomicUsize,
     sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     owners: AtomicU64,
 }
@@ -36,7 +44,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(directory: Directory, config: SaveConfig, observer: Option<Arc<dyn Observer>>) -> Self {
         let (sessions, owners) = (Mutex::default(), AtomicU64::default());
-        Self { directory, config, observer, full: Teller::every(FULL), sessions, owners }
+        Self { directory, config, observer, full: Teller::every(FULL), told: AtomicUsize::new(0), sessions, owners }
     }
 
     /// The session of this name, if it is known.
@@ -72,6 +80,12 @@ impl Shared {
     /// Forgets all sessions that have no connection now, and lets go of their files. Says whether there were any.
     pub(super) fn release(&self) -> bool {
         self.forget(Duration::ZERO)
+    }
+
+    /// Whether a session is to wait that has kept so many bytes of answers.
+    pub(super) fn has_told_enough(&self, told: usize) -> bool {
+        let is_full = || self.told.load(Ordering::Relaxed) > MOST_TOLD;
+        told > FAIR_TOLD && is_full() && (!self.release() || is_full())
     }
 
     /// Forgets those that have had none for long.

@@ -52,7 +52,9 @@ impl Trouble {
 pub(super) fn failed(what: &str, name: &FileName, error: &io::Error) -> Trouble {
     let said = format!("{what} {}: {}", Shown::of(name), plain(error));
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG) => Trouble::Full(said),
+        Some(Errno::ENOSPC | Errno::EDQUOT) => Trouble::Full(said),
+        // Waiting does not help: the file system, or a limit of the process (RLIMIT_FSIZE), has no longer ones.
+        Some(Errno::EFBIG) => Trouble::Refused(Code::TOO_LARGE, said),
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Trouble::Busy(said),
         Some(Errno::EACCES | Errno::EPERM | Errno::ENAMETOOLONG | Errno::EROFS) => Trouble::refused(said),
         _ => Trouble::Refused(Code::FAILED, said),
@@ -97,10 +99,11 @@ mod tests {
     fn a_full_disk_is_waited_for_and_one_that_fails_is_not() {
         let name = FileName::new("a").expect("a name");
         let trouble = |errno: Errno| failed("write", &name, &errno.into());
-        for errno in [Errno::ENOSPC, Errno::EDQUOT, Errno::EFBIG] {
+        for errno in [Errno::ENOSPC, Errno::EDQUOT] {
             assert_eq!(trouble(errno).put_off().expect("put off").code, Code::DISK_FULL, "{errno}");
         }
         assert_eq!(trouble(Errno::EMFILE).put_off().expect("put off").code, Code::OVERLOADED);
+        assert!(matches!(trouble(Errno::EFBIG), Trouble::Refused(Code::TOO_LARGE, _)));
         assert!(matches!(trouble(Errno::EIO), Trouble::Refused(Code::FAILED, _)));
         assert!(matches!(trouble(Errno::EACCES), Trouble::Refused(Code::REJECTED, _)));
     }

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::directory::Made;
 use super::hashing::{Hashing, WORTH_A_THREAD};
 use super::incoming::{Incoming, Saved};
+use super::place::Overwrite;
 use super::settling::{Ended, MOST_TOGETHER, settle};
 use super::shared::Shared;
 use super::trouble::{Shown, Trouble};
@@ -20,6 +22,13 @@ use crate::wire::{Attributes, Digest, FileAnswer, FileName, FileWord, Span};
 /// How long a file is waited for that another session has.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// How many bytes of holes and digests a run may ask for, before what has become of it so far is told and the rest put off: words of a few bytes take seconds, and
+/// whoever waits for them has to hear something meanwhile.
+pub const MOST_AT_ONCE: u64 = 256 * 1024 * 1024;
+
+/// How long a reason may be that is kept until its client has noted it: a name in it may be long.
+pub const LONGEST_REASON: usize = 256;
+
 /// What a `data` message has before its bytes.
 const DATA: usize = b"data\n".len();
 
@@ -29,6 +38,10 @@ pub(super) struct Words {
     shared: Arc<Shared>,
     file: Current,
     hashing: Option<Hashing>,
+    /// Which directories it has made.
+    made: Made,
+    /// How many bytes of holes and digests were asked for in this run.
+    hashed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +70,7 @@ struct Done {
 
 impl Words {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, file: Current::None, hashing: None }
+        Self { shared, file: Current::None, hashing: None, made: Made::default(), hashed: 0 }
     }
 
     /// Lets go of the file: what there is of it stays.
@@ -75,6 +88,7 @@ impl Words {
     pub(super) fn apply(&mut self, run: &Arc<Run>, sender: &Sender<'_>) -> Applied {
         let applied = Applied { through: run.first - 1, ..Applied::default() };
         let mut done = Done { applied, waiting: Vec::new(), ended: Vec::new() };
+        self.hashed = 0;
         let put_off = self.try_apply(run, sender, &mut done).err();
         self.settle(sender, &mut done);
         done.applied.put_off = put_off;
@@ -84,6 +98,10 @@ impl Words {
     fn try_apply(&mut self, run: &Arc<Run>, sender: &Sender<'_>, done: &mut Done) -> Result<(), PutOff> {
         let mut refused = run.refused.iter().peekable();
         for (number, span) in (run.first..).zip(&run.spans) {
+            if self.hashed >= MOST_AT_ONCE {
+                let reason = "so much was asked for that the rest waits".to_owned();
+                return Err(PutOff { code: Code::OVERLOADED, after: Duration::ZERO, reason });
+            }
             if let Some((_, code, reason)) = refused.next_if(|(refused, ..)| *refused == number) {
                 self.write(run, done)?;
                 // Something of the file is missing.
@@ -165,10 +183,17 @@ impl Words {
             FileWord::Directory { name, attributes } => self.directory(&name, attributes).map(|()| None),
             _ if matches!(self.file, Current::Refused) => Ok(None),
             FileWord::Hash(offset) => {
-                self.incoming()?.hash(offset).map(|digest| Some(FileAnswer::Hash(offset, digest)))
+                let before = self.incoming()?.offset();
+                let digest = self.incoming()?.hash(offset)?;
+                self.hashed += offset - before;
+                Ok(Some(FileAnswer::Hash(offset, digest)))
             }
             FileWord::From(offset) => self.incoming()?.from(offset).map(|()| None),
-            FileWord::Hole(length) => self.incoming()?.hole(length).map(|()| None),
+            FileWord::Hole(length) => {
+                self.incoming()?.hole(length)?;
+                self.hashed += length;
+                Ok(None)
+            }
             // They are taken elsewhere.
             FileWord::Data(_) | FileWord::End(_) => Ok(None),
         }
@@ -195,12 +220,12 @@ impl Words {
             let reason = format!("{} has {size} bytes, and {most} are the most", Shown::of(&name));
             return Err(Trouble::Refused(Code::TOO_LARGE, reason));
         }
-        let begin = |shared: &Shared| {
-            Incoming::begin(&shared.directory, (size, name.clone(), attributes), shared.config.overwrite)
-        };
+        let (made, shared) = (&mut self.made, &self.shared);
+        let mut begin =
+            || Incoming::begin(&shared.directory, made, (size, name.clone(), attributes), shared.config.overwrite);
         let since = Instant::now();
         let incoming = loop {
-            match begin(&self.shared) {
+            match begin() {
                 // Somebody may have it whose connection is gone, or is about to go: its client comes again.
                 Err(Trouble::Busy(_)) if since.elapsed() < PATIENCE => {
                     if !self.shared.release() {
@@ -223,8 +248,11 @@ impl Words {
     fn directory(&mut self, name: &FileName, attributes: Attributes) -> Result<(), Trouble> {
         self.file = Current::None;
         let parts: Vec<&[u8]> = name.parts().collect();
-        let directory = self.shared.directory.made(&parts, name)?;
-        super::incoming::keep_attributes(&directory, attributes, name);
+        let directory = self.shared.directory.enter_or_make(&parts, name, &mut self.made)?;
+        // Another's is as it is.
+        if self.made.has(&directory) || self.shared.config.overwrite == Overwrite::Replace {
+            super::incoming::keep_attributes(&directory, attributes, name);
+        }
         Ok(())
     }
 
@@ -259,10 +287,10 @@ impl Words {
                     self.tell(saved, file, *digest, sender);
                     Verdict::Reply(FileAnswer::Saved(file.size, *digest).to_string().into())
                 }
-                Err(Trouble::Refused(code, reason)) => Verdict::Refused(code, reason),
+                Err(Trouble::Refused(code, reason)) => refusal(code, reason),
                 // Others behind it have their names: it cannot be put off any more. What has come of it stays.
-                Err(Trouble::Full(reason)) => Verdict::Refused(Code::DISK_FULL, reason),
-                Err(Trouble::Busy(reason)) => Verdict::Refused(Code::FAILED, reason),
+                Err(Trouble::Full(reason)) => refusal(Code::DISK_FULL, reason),
+                Err(Trouble::Busy(reason)) => refusal(Code::FAILED, reason),
             };
         }
     }
@@ -292,7 +320,7 @@ impl Done {
 
     fn refuse(&mut self, code: Code, reason: String) {
         self.applied.through += 1;
-        self.applied.verdicts.push((self.applied.through, Verdict::Refused(code, reason)));
+        self.applied.verdicts.push((self.applied.through, refusal(code, reason)));
     }
 }
 
@@ -303,6 +331,16 @@ fn is_of_what_ended(word: &FileWord<'_>, done: &Done) -> bool {
         FileWord::Put { name, .. } => done.ended.iter().any(|ended| ended.file.name == *name),
         _ => false,
     }
+}
+
+fn refusal(code: Code, mut reason: String) -> Verdict {
+    if reason.len() > LONGEST_REASON {
+        let end = (0..=LONGEST_REASON - 3).rev().find(|end| reason.is_char_boundary(*end));
+        reason.truncate(end.unwrap_or(0));
+        reason.push_str("...");
+    }
+    reason.shrink_to_fit();
+    Verdict::Refused(code, reason)
 }
 
 fn nothing() -> Trouble {

@@ -67,13 +67,17 @@ fn a_file_that_cannot_be_synced_is_refused_and_has_no_name() {
     if !crate::faults::has_strace(TEST) {
         return;
     }
-    let directory = tempfile::tempdir().expect("a directory");
-    let strace =
-        ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=1"];
-    let server = saving(directory.path()).through(strace).start();
-    let mut talk = open(&server.port(), "a0000000000000001");
-    assert_eq!(talk.send_file("file", b"hello"), "500 file could not be brought to the disk: I/O error");
-    assert_eq!(fs::read_dir(directory.path()).expect("list").count(), 0);
-    // The next is another matter.
-    assert!(talk.send_file("file", b"hello").starts_with("saved 5 "));
+    for (errno, said) in [("EIO", "500 file could not be brought to the disk: "), ("ENOSPC", "507 file could not be ")]
+    {
+        let directory = tempfile::tempdir().expect("a directory");
+        let fails = format!("inject=fsync:error={errno}:when=1");
+        let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", &fails];
+        let server = saving(directory.path()).through(strace).start();
+        let mut talk = open(&server.port(), "a0000000000000001");
+        let told = talk.send_file("file", b"hello");
+        assert!(told.starts_with(said), "{told}");
+        assert_eq!(fs::read_dir(directory.path()).expect("list").count(), 0);
+        // The next is another matter.
+        assert!(talk.send_file("file", b"hello").starts_with("saved 5 "));
+    }
 }

@@ -189,33 +189,45 @@ async fn what_was_cut_off_goes_on_where_it_was_after_every_word() {
 #[tokio::test]
 async fn the_digest_of_what_is_there_is_remembered_where_it_was_asked_for() {
     let bench = Bench::new(SaveConfig::default());
-    fs::write(bench.path(".file.part"), b"abcXYZ and more").expect("a part");
+    fs::write(bench.path(".file.part"), b"abc").expect("a part");
     let mut line = bench.open(SID).await;
-    let asked = [word("put 6 file"), word("hash 3"), word("hash 5"), word("hash 6")];
+    let asked = [word("put 6 file"), word("hash 0"), word("hash 3"), word("hash 3")];
     let hash = |bytes: &[u8]| format!("hash {} {}", bytes.len(), sha256(bytes));
-    let told = ["at 6".to_owned(), hash(b"abc"), hash(b"abcXY"), hash(b"abcXYZ")];
-    assert_eq!(bench.say(&mut line, &asked).await, told);
+    assert_eq!(bench.say(&mut line, &asked).await, ["at 3".to_owned(), hash(b""), hash(b"abc"), hash(b"abc")]);
     let rest = [word("from 3"), data(b"def"), end(b"abcdef")];
     assert_eq!(bench.say(&mut line, &rest).await, [saved(b"abcdef")]);
     assert_eq!(bench.read("file"), b"abcdef");
-    // Where nothing was asked, nothing goes on; and back is not the way.
-    for wrong in [vec![word("from 2")], vec![word("hash 2"), word("hash 1")], vec![word("hash 4")]] {
+    // Where nothing was asked, nothing goes on; back is not the way, and nobody is told a file byte by byte.
+    for wrong in
+        [vec![word("from 2")], vec![word("hash 3"), word("hash 0")], vec![word("hash 4")], vec![word("hash 2")]]
+    {
         fs::write(bench.path(".again.part"), b"abc").expect("a part");
         let said = bench.say_anew(&[vec![word("put 9 again")], wrong].concat()).await;
         assert!(said.last().is_some_and(|last| last.starts_with("422 again: ")), "{said:?}");
     }
+    // What is longer is another's.
+    let said = bench.say_anew(&[word("put 2 again"), word("hash 2")]).await;
+    assert!(said[0] == "at 0" && said[1].starts_with("422 again: "), "{said:?}");
+    fs::write(bench.path("whole"), b"abc").expect("a file");
+    let said = bench.say_anew(&[word("put 3 whole"), word("hash 1")]).await;
+    assert!(said[0] == "at 3" && said[1].starts_with("422 whole: "), "{said:?}");
 }
 
 #[tokio::test]
-async fn of_the_digests_the_last_are_remembered() {
+async fn of_much_that_is_asked_for_the_rest_waits() {
     let bench = Bench::new(SaveConfig::default());
-    fs::write(bench.path(".file.part"), vec![b'x'; MAX_DIGESTS + 1]).expect("a part");
-    let mut words = vec![word(format!("put {} file", MAX_DIGESTS + 1))];
-    words.extend((1..=MAX_DIGESTS + 1).map(|offset| word(format!("hash {offset}"))));
-    let said = bench.say_anew(&[&words[..], &[word("from 1")]].concat()).await;
-    assert_eq!(said.last().expect("said"), "422 file: no digest was asked for up to there");
-    let said = bench.say_anew(&[&words[..], &[word("from 2")]].concat()).await;
-    assert_eq!(said.len(), MAX_DIGESTS + 2, "{:?}", said.last());
+    let mut line = bench.open(SID).await;
+    let most = MOST_AT_ONCE;
+    let words = [format!("put {} file", 3 * most), "from 0".to_owned(), format!("hole {most}"), "hole 1".to_owned()];
+    let said = bench.say(&mut line, &words.map(word)).await;
+    assert_eq!(said, ["at 0", "R 503 so much was asked for that the rest waits"]);
+    assert_eq!(line.next, 4);
+    // It comes again, behind which there is more.
+    let words = ["hole 1".to_owned(), format!("hole {}", most - 1), "hole 1".to_owned()].map(word);
+    let applied = bench.apply(&line, &words).await;
+    assert_eq!((applied.through, applied.put_off.map(|put_off| put_off.after)), (5, Some(Duration::ZERO)));
+    line.next = 6;
+    assert_eq!(bench.say(&mut line, &[word(format!("put {} file", 2 * most))]).await, [format!("at {}", 2 * most)]);
 }
 
 #[tokio::test]
@@ -266,6 +278,13 @@ async fn permissions_and_time_are_kept_where_that_is_asked_for() {
     assert_eq!(mode(".b.part"), 0o600, "nobody else reads what nobody else is to");
     bench.say(&mut line, &[data(b"b"), end(b"b"), word("dir d/e mode=0700"), word("dir d"), word("dir d/e")]).await;
     assert_eq!((mode("b"), mode("d/e")), (0o400, 0o700));
+    // One that was begun for everybody, and one that had its permissions already.
+    for mode in [0o644, 0o444] {
+        fs::write(bench.path(".c.part"), b"").expect("a part");
+        fs::set_permissions(bench.path(".c.part"), fs::Permissions::from_mode(mode)).expect("permissions");
+        assert_eq!(bench.say(&mut line, &[word("put 1 c mode=0600")]).await, ["at 0"]);
+        assert_eq!(fs::metadata(bench.path(".c.part")).expect("it is there").permissions().mode() & 0o777, 0o600);
+    }
     let made = fs::metadata(bench.path("d")).expect("it is there");
     assert!(made.is_dir());
     let refused = bench.say(&mut line, &[word("dir b"), word("dir b/c")]).await;

@@ -25,6 +25,7 @@ async fn what_is_refused_takes_the_rest_of_its_file_with_it_and_no_more() {
         (vec![word("put 1 ../a"), word("from 0"), data(b"a"), end(b"a")], "400 the name has a part that is . or .."),
         (vec![word("put 1 /a"), end(b"a")], "400 the name is empty, absolute"),
         (vec![word("put 1 .a.part"), end(b"a")], "422 .a.part is a name for what is not whole"),
+        (vec![word("put 1 .a.PART/b"), end(b"a")], "422 .a.PART/b is a name for what is not whole"),
         (vec![word("from 0"), data(b"a"), word("hash 0"), end(b"a")], "422 no file is under way"),
         (vec![data(b"a"), data(b"a"), word("hole 1"), end(b"a")], "422 no file is under way"),
     ] {
@@ -91,7 +92,7 @@ async fn what_is_there_stays_unless_it_may_be_replaced() {
     let said = bench.say_anew(&[word("put 3 a"), word("hash 3"), word("from 3"), end(b"abc")]).await;
     assert_eq!(said[2], saved(b"abc"));
     assert_eq!(fs::metadata(bench.path("a")).expect("it is there").ino(), inode, "it is as it was");
-    let said = bench.say_anew(&[word("put 3 a"), word("hash 2"), word("from 2"), data(b"d"), end(b"abd")]).await;
+    let said = bench.say_anew(&[word("put 3 a"), word("hash 3"), word("from 0"), data(b"abd"), end(b"abd")]).await;
     assert_eq!((said[2].clone(), bench.read("a")), (saved(b"abd"), b"abd".to_vec()));
     assert_eq!(bench.say_anew(&whole("a", b"longer")).await[1], saved(b"longer"));
     assert_eq!(bench.read("a"), b"longer");
@@ -150,4 +151,32 @@ async fn nothing_leads_out_of_the_directory() {
         fs::read_dir(outside.path()).expect("list").map(|entry| entry.expect("one").file_name()).collect();
     assert_eq!(left, ["secret"]);
     assert_eq!(fs::read(outside.path().join("secret")).expect("read"), b"secret");
+}
+
+#[tokio::test]
+async fn a_directory_is_as_it_is_unless_it_was_made_here() {
+    let bench = Bench::new(SaveConfig::default());
+    let mode = |name| fs::metadata(bench.path(name)).expect("it is there").permissions().mode() & 0o7777;
+    fs::create_dir(bench.path("there")).expect("a directory");
+    fs::set_permissions(bench.path("there"), fs::Permissions::from_mode(0o2750)).expect("permissions");
+    let modified = || fs::metadata(bench.path("there")).and_then(|there| there.modified()).expect("a time");
+    let before = modified();
+    let words = [word("dir there mode=0777 mtime=1.000000000"), word("dir made"), word("put 1 way/a")];
+    let mut line = bench.open(SID).await;
+    bench.say(&mut line, &words).await;
+    assert_eq!((mode("there"), modified()), (0o2750, before));
+    // Nobody is locked out, and what is in it has its group.
+    fs::set_permissions(bench.path("made"), fs::Permissions::from_mode(0o2755)).expect("permissions");
+    bench.say(&mut line, &[word("dir made mode=0000"), word("dir way mode=0555")]).await;
+    assert_eq!((mode("made"), mode("way")), (0o2700, 0o755));
+    bench.say_anew(&[word("dir made mode=0777")]).await;
+    assert_eq!(mode("made"), 0o2700, "it is another session's");
+    let said = bench.say_anew(&[word("dir .a.part"), word("dir d/.a.part/e")]).await;
+    assert!(said.len() == 2 && said.iter().all(|said| said.ends_with(" is a name for what is not whole")), "{said:?}");
+    assert!(!bench.path(".a.part").exists() && !bench.path("d").exists());
+    let bench = Bench { store: store(bench.directory.path(), overwriting(), &bench.saved), ..bench };
+    bench.say_anew(&[word("dir there mode=0050")]).await;
+    assert_eq!(fs::metadata(bench.path("there")).expect("it is there").permissions().mode() & 0o7777, 0o2750);
+    bench.say_anew(&[word("dir there mode=0077")]).await;
+    assert_eq!(fs::metadata(bench.path("there")).expect("it is there").permissions().mode() & 0o7777, 0o2777);
 }
