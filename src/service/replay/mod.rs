@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::delivery::Counts;
 use super::spool::{Inspection, Spool, SpoolError};
-use super::store::{Archive, ArchiveError, Selection, Stored};
+use super::store::{Archive, ArchiveError, Continuity, Selection, Stored};
 use super::{Batch, Source};
 use crate::net;
 use crate::wire::assured::{SessionId, Start, checksum};
@@ -132,8 +132,9 @@ impl Replay {
         let next = start.next;
         let chosen = Chosen::new(archive.name(), &selection);
         let position = match Position::load(directory)? {
-            Some(position) => {
+            Some(mut position) => {
                 position.check(&chosen, &session, next)?;
+                position.fit(&*archive, next)?;
                 position
             }
             None if next > 1 => return Err(position::foreign(directory, "of a client").into()),
@@ -254,14 +255,14 @@ impl Reader {
                     false => return Ok(()),
                 }
             };
-            let before = std::mem::replace(&mut self.after, last.id);
+            self.after = last.id;
             let places: Vec<_> = page.iter().map(|message| message.id).collect();
             if let Some(position) = &mut self.position {
                 // Messages are accepted before they can be final, and a page as a whole.
                 if !is_final(&self.shared.settled, awaited) {
                     return Ok(());
                 }
-                position.note(next, before, places.clone())?;
+                position.note(next, &page)?;
             }
             self.shared.note(next, places);
             awaited = next;
@@ -288,6 +289,16 @@ impl Reader {
             if last > self.through {
                 self.through = last;
                 return Ok(true);
+            }
+            if last < self.after
+                && let Continuity::Broken(why) = Continuity::of(&*self.archive, self.after, None)?
+            {
+                let name = self.archive.name();
+                return Err(match &self.position {
+                    Some(position) => position.set_back(&name, &why),
+                    None => net::Error::usage(format!("the store {name} was set back: {why}")),
+                }
+                .into());
             }
             if is_finishing || self.pages.is_closed() {
                 return Ok(false);

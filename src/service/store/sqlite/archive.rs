@@ -17,7 +17,7 @@ use super::LOCK_TIMEOUT;
 use super::file::{self, OpenError, has_log};
 use super::held::Held;
 use super::schema::{self, Identity};
-use crate::service::store::archive::{Archive, ArchiveError, Selection, Stored};
+use crate::service::store::archive::{Archive, ArchiveError, Selection, Span, Stored};
 
 /// How many messages are read at once at the most.
 const PAGE: usize = 1000;
@@ -112,6 +112,12 @@ impl Archive for SqliteArchive {
         last.map_err(|error| self.failed(&error))
     }
 
+    fn span(&self) -> Result<Span, ArchiveError> {
+        let sql = "SELECT through, max(through, ifnull((SELECT max(id) FROM messages), 0)) FROM pruned";
+        let span = |row: &Row<'_>| Ok(Span { gone: row.get(0)?, highest: row.get(1)?, has_gaps: false });
+        self.connection.query_row(sql, [], span).map_err(|error| self.failed(&error))
+    }
+
     fn before_last(&self, count: usize, selection: &Selection) -> Result<i64, ArchiveError> {
         let sql = format!("SELECT ifnull(min(id), :through + 1) - 1 FROM ({SELECT} ORDER BY m.id DESC LIMIT :count)");
         let since = selection.since();
@@ -139,9 +145,8 @@ impl Archive for SqliteArchive {
                 self.pause.set(FIRST_POLL);
                 return Ok(());
             }
-            if let Some(why) = self.held.gone() {
-                let gone = |_| ArchiveError::of_file("follow", &self.path, "it was deleted or replaced".to_owned());
-                return Err(gone(why));
+            if self.held.gone().is_some() {
+                return Err(ArchiveError::of_gone(&self.path.display(), "it was deleted or replaced"));
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
