@@ -129,7 +129,7 @@ fn state(args: &WorkArgs) -> anyhow::Result<PathBuf> {
 
 /// The file beside a store.
 fn beside(store: &Path, name: &str) -> PathBuf {
-    let mut file = OsString::from(store);
+    let mut file = OsString::from(archives::followed(store));
     file.push(format!("-work-{name}.db"));
     file.into()
 }

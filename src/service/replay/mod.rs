@@ -181,15 +181,17 @@ impl Replay {
         counts.spool.as_ref().is_some_and(|directory| Position::is_in(directory))
     }
 
-    /// The place in the store of the last message that was taken from it for a replay with a spool in this directory; none if there was no replay.
+    /// The place in the store of the last message that was taken from it for a replay with a spool in this directory, and is durable there; none if there was no replay.
     ///
     /// # Errors
     /// The spool cannot be looked at, or it cannot be read how far the replay is.
     pub fn taken_into(directory: &Path) -> Result<Option<i64>, SpoolError> {
         let Some(position) = Position::load(directory)? else { return Ok(None) };
         // A later one is no worse: what was noted before it has been accepted.
-        let next = Inspection::of(directory)?.next;
-        Ok(Some(position.taken(next.max(position.first()))))
+        let inspection = Inspection::of(directory)?;
+        // Who asks may delete them.
+        inspection.sync()?;
+        Ok(Some(position.taken(inspection.next.max(position.first()))))
     }
 
     /// The place in the store of the last message that was given away, where the next has this number.
@@ -247,8 +249,17 @@ impl Reader {
     fn run(mut self, mut next: u64) -> Result<(), ReplayError> {
         // What waits in the spool goes before the first page.
         let mut awaited = next - 1;
+        // What was deleted before it was begun is nobody's.
+        let mut has_told_gone = self.after == 0;
         loop {
             let page = self.archive.next(self.after, self.through, &self.selection)?;
+            if !has_told_gone && self.through > self.after && self.archive.span()?.gone > self.after {
+                has_told_gone = true;
+                let (store, place) = (self.archive.name(), self.after + 1);
+                tracing::warn!(
+                    "messages were deleted from the store {store} before they were sent on, from {place} on: they are skipped"
+                );
+            }
             let Some(last) = page.last() else {
                 match self.awaits_more()? {
                     true => continue,

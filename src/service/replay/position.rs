@@ -182,8 +182,9 @@ impl Position {
     /// The error for a store that has less, or others, than was read of it.
     pub(super) fn set_back(&self, store: &str, why: &str) -> Error {
         let directory = self.directory.display();
-        Error::usage(format!("the spool {directory} does not belong to the store {store}: {why}"))
-            .hinting("put back the spool that belongs to it, or name another directory: that begins with the oldest message")
+        Error::usage(format!("the spool {directory} does not belong to the store {store}: {why}")).hinting(
+            "put back the spool that belongs to it, or name another directory: that begins with the oldest message",
+        )
     }
 
     fn write(&self) -> Result<(), SpoolError> {

@@ -342,7 +342,8 @@ impl Course {
         tell: &mut impl FnMut(Told),
     ) -> Result<(), WorkError> {
         let Some(Ended { place, tries, id, mut outcome }) = ended else { return Ok(()) };
-        let output = if let Outcome::Reply(output) = &mut outcome { std::mem::take(output) } else { Default::default() };
+        let output =
+            if let Outcome::Reply(output) = &mut outcome { std::mem::take(output) } else { Default::default() };
         let change = self.schedule.ended(place, tries, outcome, self.clock.now(), random_share());
         match &change {
             Change::Done { .. } => self.worked.done += 1,

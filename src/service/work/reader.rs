@@ -46,12 +46,7 @@ enum Asked {
 
 impl Reader {
     /// Reads what is meant, from behind a place on. Where it ends once all is done nothing is waited for: neither messages nor a store that is away.
-    pub(super) fn new(
-        archive: Box<dyn Archive>,
-        selection: Selection,
-        after: i64,
-        end: End,
-    ) -> std::io::Result<Self> {
+    pub(super) fn new(archive: Box<dyn Archive>, selection: Selection, after: i64, end: End) -> std::io::Result<Self> {
         let (asked, questions) = mpsc::channel();
         let (answers, came) = unbounded_channel();
         let reading = Reading { archive, selection, after, end, has_told_gone: after == 0, answers };

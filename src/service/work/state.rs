@@ -4,7 +4,7 @@
 //! as it is not done, and for good where it is a dead letter. So the file is as small as there is little wrong.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -115,11 +115,28 @@ impl StateError {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Change {
     /// With the mark of a message that was never begun before.
-    Begun { place: i64, tries: u32, mark: Option<u32> },
-    Done { place: i64 },
-    Later { place: i64, tries: u32, due: i64, reason: String },
-    Dead { place: i64, tries: u32, reason: String },
-    Gone { place: i64 },
+    Begun {
+        place: i64,
+        tries: u32,
+        mark: Option<u32>,
+    },
+    Done {
+        place: i64,
+    },
+    Later {
+        place: i64,
+        tries: u32,
+        due: i64,
+        reason: String,
+    },
+    Dead {
+        place: i64,
+        tries: u32,
+        reason: String,
+    },
+    Gone {
+        place: i64,
+    },
 }
 
 /// A message that was begun and is not done.
@@ -171,6 +188,7 @@ impl State {
     /// # Errors
     /// Somebody works with it, it is of other work, or it cannot be read or written.
     pub fn open(path: &Path, store: &str, selection: &Selection) -> Result<Self, StateError> {
+        let path = &followed(path);
         let lock = lock(path)?;
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         opened.map_err(|error| failed(path, &error))?;
@@ -268,6 +286,7 @@ impl State {
     /// # Errors
     /// Somebody works with it, or it cannot be written.
     pub fn retry_dead(path: &Path) -> Result<usize, StateError> {
+        let path = &followed(path);
         let lock = lock(path)?;
         let state = Self { _lock: Some(lock), ..Self::look(path)? };
         let retried = state.connection.execute("UPDATE open SET state = 1, tries = 0, due = 0 WHERE state = 2", []);
@@ -450,9 +469,14 @@ fn noted(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
+/// The file itself: through any link to it its lock is the same.
+fn followed(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// The process that works with it, if one does.
 fn user(path: &Path) -> Option<u32> {
-    let mut file = File::open(lock_path(path)).ok()?;
+    let mut file = File::open(lock_path(&followed(path))).ok()?;
     let pid = noted(&mut file)?;
     // Taken for this moment only; whoever begins just then says that it is in use.
     match Flock::lock(file, FlockArg::LockSharedNonblock) {
