@@ -2,6 +2,9 @@
 //!
 //! Apart from the commands that read one: showing, sending on, working.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use crate::net::Error;
 use crate::service::store::jetstream::{ConnectionConfig, JetStreamArchive};
 use crate::service::store::sqlite::{OpenError, SqliteArchive};
@@ -17,6 +20,14 @@ pub(super) fn open(address: &StoreAddress) -> anyhow::Result<Box<dyn Archive>> {
     match address {
         StoreAddress::File(path) => Ok(Box::new(SqliteArchive::open(path).map_err(described)?)),
         StoreAddress::JetStream(stream) => Ok(Box::new(JetStreamArchive::open(stream, connection())?)),
+    }
+}
+
+/// The file that a store's path leads to: what belongs to a store is beside that, whatever links there are to it.
+pub(super) fn followed(store: &Path) -> PathBuf {
+    match store.is_symlink() {
+        true => fs::canonicalize(store).unwrap_or_else(|_| store.to_owned()),
+        false => store.to_owned(),
     }
 }
 

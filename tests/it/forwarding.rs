@@ -320,3 +320,35 @@ fn a_replay_that_follows_goes_on_until_it_is_interrupted() {
     following.signal(Signal::SIGINT);
     expect_signal(&following.wait(), Signal::SIGINT);
 }
+
+#[test]
+fn a_store_that_was_set_back_is_told_and_one_that_was_moved_goes_on() {
+    let stage = Stage::new();
+    let c = stage.hop("c", &[], &[]);
+    let mut b = stage.hop("b", &[], &[&c]);
+    stage.send(&b, "one\n");
+    stage.wait_for("c.db", 1);
+    b.end(Signal::SIGTERM);
+    let path = |name: &str| stage.path().join(name);
+    std::fs::copy(path("b.db"), path("copy.db")).expect("a copy");
+    // Moved with all that belongs to it.
+    for (from, to) in [("b.db", "d.db"), ("b.db-forward", "d.db-forward")] {
+        std::fs::rename(path(from), path(to)).expect("moved");
+    }
+    let mut d = stage.hop("d", &[], &[&c]);
+    stage.send(&d, "two\nthree\n");
+    stage.wait_for("c.db", 3);
+    assert_eq!(stage.texts("c.db"), ["one", "two", "three"]);
+    d.end(Signal::SIGTERM);
+    // Set back, alone.
+    std::fs::copy(path("copy.db"), path("d.db")).expect("restored");
+    d.start(&stage);
+    let line = d.running().wait_for_stderr("does not belong to the store");
+    assert!(line.contains("has ended") && line.contains("ends at 1") && line.contains("--forward-spool"), "{line}");
+    stage.send(&d, "2\n3\n4\n");
+    d.end(Signal::SIGTERM);
+    d.start(&stage);
+    let line = d.running().wait_for_stderr("does not belong to the store");
+    assert!(line.contains("the message at 3 is another"), "{line}");
+    assert_eq!(stage.texts("c.db"), ["one", "two", "three"]);
+}

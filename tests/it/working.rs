@@ -30,6 +30,15 @@ impl Stage {
         stage
     }
 
+    /// Starts the server anew, and does something to the files between.
+    fn restart(&mut self, between: impl FnOnce(&Path)) {
+        self.server.signal(Signal::SIGTERM);
+        self.server.wait_for_exit();
+        between(self.path());
+        self.server = Launch::server(["127.0.0.1:0", "--store", "s.db"]).directory(self.path()).start();
+        self.port = self.server.port();
+    }
+
     fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -266,4 +275,81 @@ fn mistakes_are_told_before_anything_is_run() {
     // Nothing was made beside the store.
     assert!(!stage.path().join("s.db-work-work.db").exists());
     drop(stage.server);
+}
+
+#[test]
+fn a_store_that_was_set_back_is_not_taken_for_the_one_that_was_worked_over() {
+    let mut stage = Stage::new(&numbers(3));
+    stage.restart(|path| drop(fs::copy(path.join("s.db"), path.join("copy.db")).expect("a copy")));
+    stage.store("4\n5\n6\n");
+    expect_success(&stage.drained("cat", &[]));
+    stage.restart(|path| {
+        ["s.db-wal", "s.db-shm"].iter().for_each(|file| drop(fs::remove_file(path.join(file))));
+        fs::copy(path.join("copy.db"), path.join("s.db")).expect("restored");
+    });
+    expect_error(&stage.drained("cat", &[]), 2, &["does not belong to the store", "ends at 3", "--name"]);
+    // Nor once it has as many again.
+    stage.store("other 4\nother 5\nother 6\nother 7\n");
+    expect_error(&stage.drained("cat", &[]), 2, &["does not belong to the store", "the message at 6", "--name"]);
+    let done = stage.drained("cat", &["--name", "anew"]);
+    assert_eq!(done.stdout, "1\n2\n3\nother 4\nother 5\nother 6\nother 7\n");
+}
+
+#[test]
+fn a_store_that_was_moved_or_has_another_name_is_the_same() {
+    let mut stage = Stage::new(&numbers(3));
+    expect_success(&stage.drained("cat", &[]));
+    stage.store("4\n5\n");
+    std::os::unix::fs::symlink("s.db", stage.path().join("link.db")).expect("a link");
+    let wilco = |path: &Path, arguments: &[&str]| {
+        let done = Launch::wilco(arguments.iter().copied()).directory(path).no_input().start().wait();
+        expect_success(&done);
+        done
+    };
+    let done = wilco(stage.path(), &["messages", "prune", "link.db", "--before", "2126-01-01"]);
+    assert!(
+        done.stdout.starts_with("3 messages deleted") && done.stderr.contains("2 messages stay"),
+        "{}",
+        done.report()
+    );
+    let work = |store| ["work", store, "--allow-root", "--run", "cat", "--drain"];
+    assert_eq!(wilco(stage.path(), &work("link.db")).stdout, "4\n5\n");
+    stage.store("6\n");
+    stage.restart(|path| {
+        fs::create_dir(path.join("moved")).expect("a directory");
+        for file in ["s.db", "s.db-work-work.db"] {
+            fs::rename(path.join(file), path.join("moved").join(file)).expect("moved");
+        }
+    });
+    assert_eq!(wilco(&stage.path().join("moved"), &work("s.db")).stdout, "6\n");
+}
+
+#[test]
+fn what_is_done_is_done_though_its_output_cannot_be_shown() {
+    let stage = Stage::new(&numbers(3));
+    for _ in 0..4 {
+        let line = "read n; echo $n >> runs; echo $n";
+        let arguments = ["-c", "exec \"$0\" work s.db --allow-root --sh --drain --run \"$1\" > /dev/full"];
+        let arguments = arguments.iter().chain(&[env!("CARGO_BIN_EXE_wilco"), line]);
+        Launch::command("sh", arguments).directory(stage.path()).no_input().start().wait();
+    }
+    assert_eq!(stage.lines("runs"), ["1", "2", "3"]);
+    assert_eq!(stage.status()["done"], 3);
+}
+
+#[test]
+fn what_was_deleted_before_it_was_begun_is_told() {
+    let stage = Stage::new("1\n");
+    expect_success(&stage.drained("cat", &[]));
+    stage.store("2\n");
+    let prune = ["messages", "prune", "s.db", "--before", "2126-01-01", "--force"];
+    expect_success(&Launch::wilco(prune).directory(stage.path()).no_input().start().wait());
+    stage.store("3\n");
+    let done = stage.drained("cat", &[]);
+    assert_eq!(done.stdout, "3\n");
+    assert!(
+        done.stderr.contains("were deleted from the store before they were done, the first at 2"),
+        "{}",
+        done.report()
+    );
 }

@@ -34,7 +34,7 @@ pub(super) fn run(args: &PruneArgs) -> anyhow::Result<Exit> {
     };
     let slowest = match args.force {
         true => None,
-        false => readers(path)?.into_iter().min_by_key(|reader| reader.place),
+        false => readers(&archives::followed(path))?.into_iter().min_by_key(|reader| reader.place),
     };
     let through = slowest.as_ref().map_or(i64::MAX, |reader| reader.place);
     let pruned = sqlite::prune(path, before, through).map_err(|error| match error {

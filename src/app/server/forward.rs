@@ -63,7 +63,7 @@ pub(super) fn hops(args: &ForwardArgs, store: Option<&StoreAddress>) -> Result<V
 
 /// The spool beside a store, for the first server, the second and so on.
 pub(in crate::app) fn beside(store: &Path, place: usize) -> PathBuf {
-    let mut name = OsString::from(store);
+    let mut name = OsString::from(archives::followed(store));
     name.push("-forward");
     if place > 0 {
         name.push(format!("-{}", place + 1));
@@ -152,11 +152,11 @@ fn tell(hop: &Hop, told: Told, says_notices: bool) {
     }
 }
 
-fn waiting_for(messages: u64, before: &str) -> String {
+fn waiting_for(messages: Option<u64>, before: &str) -> String {
     match messages {
-        0 => String::new(),
-        1 => format!("{before}1 message waits"),
-        _ => format!("{before}{messages} messages wait"),
+        None | Some(0) => String::new(),
+        Some(1) => format!("{before}1 message waits"),
+        Some(messages) => format!("{before}{messages} messages wait"),
     }
 }
 
@@ -179,7 +179,9 @@ fn hint(trouble: &Trouble, hop: &Hop) -> Option<String> {
         }),
         Trouble::Delivery(service::Error::NotSpoken(_)) => Some("it has to be a server with --store".to_owned()),
         Trouble::Delivery(service::Error::Spool(error)) | Trouble::Replay(ReplayError::Spool(error)) => error.hint(),
-        Trouble::Replay(ReplayError::Usage(_)) => Some("name a directory of its own with --forward-spool".to_owned()),
+        Trouble::Replay(ReplayError::Usage(_)) => {
+            Some("name a directory of its own with --forward-spool: that begins with the oldest message".to_owned())
+        }
         _ => None,
     }
 }

@@ -5,8 +5,9 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::app::json::{Events, Object};
 use crate::app::runtime::{Hangup, Request, ServerSignals};
@@ -14,9 +15,12 @@ use crate::app::screen::StandardOutput;
 use crate::app::supervisor::Supervisor;
 use crate::app::{Exit, report};
 use crate::net::{Listener, plain};
-use crate::service::forward::Forwarding;
+use crate::service::forward::{Forwarding, GRACE};
 use crate::service::store::Store;
 use crate::service::{AccessRules, Conversations, Gate, Server};
+
+/// How much longer than it may take is waited for what goes on to other servers.
+const BEYOND_GRACE: Duration = Duration::from_secs(2);
 
 /// A server that is ready to serve, and all that watches over it.
 pub(super) struct Running {
@@ -145,9 +149,13 @@ impl Running {
 /// Waits until what goes on to other servers has ended, and what is stored by now is there, if it is soon.
 async fn forwarded(forwards: &mut [Forwarding]) {
     forwards.iter().for_each(Forwarding::stop);
-    for forwarding in forwards {
-        forwarding.ended().await;
-    }
+    let all = async {
+        for forwarding in forwards {
+            forwarding.ended().await;
+        }
+    };
+    // One may be waiting for a store that does not answer. What it has not noted it delivers again, and nobody stores that twice.
+    let _ = timeout(GRACE + BEYOND_GRACE, all).await;
 }
 
 /// How a server ends that can show nothing. A reader that has gone has seen enough.

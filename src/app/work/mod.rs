@@ -100,6 +100,8 @@ fn tell(told: Told, work: &str) {
                 "messages were deleted from the store before they were done, the first at {place}: they are skipped"
             );
         }
+        Told::Away { reason } => tracing::warn!("{reason}; it is read again and again"),
+        Told::Unkept { reason } => tracing::warn!("{reason}; it is tried again and again"),
     }
 }
 
@@ -127,7 +129,7 @@ fn state(args: &WorkArgs) -> anyhow::Result<PathBuf> {
 
 /// The file beside a store.
 fn beside(store: &Path, name: &str) -> PathBuf {
-    let mut file = OsString::from(store);
+    let mut file = OsString::from(archives::followed(store));
     file.push(format!("-work-{name}.db"));
     file.into()
 }
@@ -136,6 +138,9 @@ fn beside(store: &Path, name: &str) -> PathBuf {
 fn described(error: WorkError) -> anyhow::Error {
     match error {
         WorkError::State(error) => described_state(error),
+        WorkError::SetBack { .. } => Error::usage(error.to_string())
+            .hinting("put back the file that says how far it was together with the store, or give another --name or --state: that begins with the oldest message")
+            .into(),
         error => error.into(),
     }
 }

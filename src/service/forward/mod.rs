@@ -47,15 +47,15 @@ pub enum Told {
     Reached {
         /// What it calls itself.
         server: String,
-        /// How many messages it does not have, as far as their places in the store tell.
-        waiting: u64,
+        /// How many messages it does not have, as far as their places in the store tell: those in a stream tell nothing.
+        waiting: Option<u64>,
     },
     /// It is not there, or takes nothing now. It is told once, until it is reached again and has taken something.
     Lost {
         /// Why.
         reason: String,
-        /// How many messages wait.
-        waiting: u64,
+        /// How many messages wait, if that is known.
+        waiting: Option<u64>,
     },
     /// It will not have a message, which is a dead letter in the spool now.
     Refused {
@@ -114,7 +114,14 @@ impl Forward {
     async fn run(self, stop: &Stop, tell: &mut (impl FnMut(Told) + Send)) {
         let mut said = String::new();
         loop {
-            let Err(trouble) = self.deliver(stop, tell).await else { return };
+            let mut tell_anew = |told| {
+                // What comes again after that is new.
+                if matches!(told, Told::Reached { .. }) {
+                    said.clear();
+                }
+                tell(told);
+            };
+            let Err(trouble) = self.deliver(stop, &mut tell_anew).await else { return };
             match trouble.is_final() {
                 true => return tell(Told::Ended(trouble)),
                 false if said == trouble.to_string() => {}
@@ -133,13 +140,17 @@ impl Forward {
     /// Delivers until it is stopped, and then for a moment what is left.
     async fn deliver(&self, stop: &Stop, tell: &mut (impl FnMut(Told) + Send)) -> std::result::Result<(), Trouble> {
         let archive = (self.archive)().map_err(Trouble::Store)?;
-        let counted = (self.archive)().map_err(Trouble::Store)?;
+        // Places in a stream are far from each other.
+        let counted = match archive.span().map_err(ReplayError::from)?.has_gaps {
+            true => None,
+            false => Some((self.archive)().map_err(Trouble::Store)?),
+        };
         let spool = Spool::open(&self.spool, SpoolConfig::default()).map_err(Error::from)?;
         let all = Selection::default();
         let mut replay = Replay::with_spool(archive, all, None, Extent::Future, &spool, &self.spool).await?;
         let config = DeliveryConfig { patience: None, ..self.config.clone() };
         let mut delivery = Delivery::with_spool(self.servers.clone(), config, spool, &self.spool)?;
-        let course = Course { tell, counted: &*counted, state: State::Fresh, server: (String::new(), 0) };
+        let course = Course { tell, counted: counted.as_deref(), state: State::Fresh, server: (String::new(), None) };
         let told = course.follow(&mut delivery, &mut replay, stop).await;
         let closed = delivery.close().await;
         told?;
@@ -153,16 +164,23 @@ impl Trouble {
         match self {
             // Rules C1 and C3: what is not known to be on disk, or not known to be the same, is not gone on with.
             Self::Delivery(Error::LostSession(_)) => true,
-            Self::Delivery(Error::Spool(error)) | Self::Replay(ReplayError::Spool(error)) => !is_in_use(error),
+            Self::Delivery(Error::Spool(error)) | Self::Replay(ReplayError::Spool(error)) => needs_somebody(error),
             Self::Replay(ReplayError::Usage(_)) => true,
             Self::Delivery(_) | Self::Replay(ReplayError::Archive(_)) | Self::Store(_) => false,
         }
     }
 }
 
-/// Another process may be about to end.
-fn is_in_use(error: &SpoolError) -> bool {
-    matches!(error, SpoolError::InUse { .. })
+/// Whether the spool will not be as it should be by itself. A disk that is full, a limit of the system and another process that uses it pass.
+fn needs_somebody(error: &SpoolError) -> bool {
+    match error {
+        SpoolError::Damaged(_) | SpoolError::Newer { .. } | SpoolError::Foreign { .. } => true,
+        SpoolError::Exposed { .. } | SpoolError::Failed(_) | SpoolError::TooLarge { .. } => true,
+        // What could not be synced may be shown as written all the same.
+        SpoolError::Io { operation, .. } => *operation == "sync",
+        SpoolError::InUse { .. } | SpoolError::NoParent { .. } => false,
+        SpoolError::Full { .. } | SpoolError::NoRoom { .. } | SpoolError::NeverRoom { .. } => false,
+    }
 }
 
 impl Forwarding {
@@ -180,10 +198,11 @@ impl Forwarding {
 /// A delivery that is under way, and what was told of it.
 struct Course<'a, T> {
     tell: &'a mut T,
-    counted: &'a dyn Archive,
+    /// The store once more, where its places can be counted.
+    counted: Option<&'a dyn Archive>,
     state: State,
     /// What calls itself so has opened the session, when so many messages waited.
-    server: (String, u64),
+    server: (String, Option<u64>),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -229,7 +248,7 @@ impl<T: FnMut(Told)> Course<'_, T> {
             News::Opened { server, .. } => {
                 self.server = (server, self.waiting(delivery, replay));
                 // One that takes nothing is not back by opening the session again and again.
-                if self.state == State::Fresh || self.server.1 == 0 {
+                if self.state == State::Fresh || self.server.1 == Some(0) {
                     self.reached();
                 }
             }
@@ -256,9 +275,29 @@ impl<T: FnMut(Told)> Course<'_, T> {
     }
 
     /// How many messages the next server does not have: those in the spool, and those behind them in the store.
-    fn waiting(&self, delivery: &Delivery, replay: &Replay) -> u64 {
-        let last = self.counted.last().unwrap_or_default();
+    fn waiting(&self, delivery: &Delivery, replay: &Replay) -> Option<u64> {
+        let last = self.counted?.last().unwrap_or_default();
         let unread = last.saturating_sub(replay.place(delivery.next_number()));
-        u64::try_from(unread).unwrap_or_default() + delivery.counts().waiting()
+        Some(u64::try_from(unread).unwrap_or_default() + delivery.counts().waiting())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_passes_is_tried_again() {
+        let io = |errno: i32| SpoolError::of("open", "/x".as_ref(), io::Error::from_raw_os_error(errno));
+        let spool = |error| Trouble::Replay(ReplayError::Spool(error)).is_final();
+        // ENOSPC, EMFILE, EIO.
+        assert_eq!([28, 24, 5].map(|errno| spool(io(errno))), [false; 3]);
+        assert!(!spool(SpoolError::Full { max: 1 }));
+        assert!(!Trouble::Delivery(Error::Spool(io(28))).is_final());
+        assert!(spool(SpoolError::Failed("sync".to_owned())));
+        assert!(spool(SpoolError::of("sync", "/x".as_ref(), io::Error::from_raw_os_error(5))));
+        assert!(spool(SpoolError::damaged("/x".as_ref(), 0, None, "gone")));
     }
 }

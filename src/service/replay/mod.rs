@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::delivery::Counts;
 use super::spool::{Inspection, Spool, SpoolError};
-use super::store::{Archive, ArchiveError, Selection, Stored};
+use super::store::{Archive, ArchiveError, Continuity, Selection, Stored};
 use super::{Batch, Source};
 use crate::net;
 use crate::wire::assured::{SessionId, Start, checksum};
@@ -132,8 +132,9 @@ impl Replay {
         let next = start.next;
         let chosen = Chosen::new(archive.name(), &selection);
         let position = match Position::load(directory)? {
-            Some(position) => {
+            Some(mut position) => {
                 position.check(&chosen, &session, next)?;
+                position.fit(&*archive, next)?;
                 position
             }
             None if next > 1 => return Err(position::foreign(directory, "of a client").into()),
@@ -180,15 +181,17 @@ impl Replay {
         counts.spool.as_ref().is_some_and(|directory| Position::is_in(directory))
     }
 
-    /// The place in the store of the last message that was taken from it for a replay with a spool in this directory; none if there was no replay.
+    /// The place in the store of the last message that was taken from it for a replay with a spool in this directory, and is durable there; none if there was no replay.
     ///
     /// # Errors
     /// The spool cannot be looked at, or it cannot be read how far the replay is.
     pub fn taken_into(directory: &Path) -> Result<Option<i64>, SpoolError> {
         let Some(position) = Position::load(directory)? else { return Ok(None) };
         // A later one is no worse: what was noted before it has been accepted.
-        let next = Inspection::of(directory)?.next;
-        Ok(Some(position.taken(next.max(position.first()))))
+        let inspection = Inspection::of(directory)?;
+        // Who asks may delete them.
+        inspection.sync()?;
+        Ok(Some(position.taken(inspection.next.max(position.first()))))
     }
 
     /// The place in the store of the last message that was given away, where the next has this number.
@@ -246,22 +249,31 @@ impl Reader {
     fn run(mut self, mut next: u64) -> Result<(), ReplayError> {
         // What waits in the spool goes before the first page.
         let mut awaited = next - 1;
+        // What was deleted before it was begun is nobody's.
+        let mut has_told_gone = self.after == 0;
         loop {
             let page = self.archive.next(self.after, self.through, &self.selection)?;
+            if !has_told_gone && self.through > self.after && self.archive.span()?.gone > self.after {
+                has_told_gone = true;
+                let (store, place) = (self.archive.name(), self.after + 1);
+                tracing::warn!(
+                    "messages were deleted from the store {store} before they were sent on, from {place} on: they are skipped"
+                );
+            }
             let Some(last) = page.last() else {
                 match self.awaits_more()? {
                     true => continue,
                     false => return Ok(()),
                 }
             };
-            let before = std::mem::replace(&mut self.after, last.id);
+            self.after = last.id;
             let places: Vec<_> = page.iter().map(|message| message.id).collect();
             if let Some(position) = &mut self.position {
                 // Messages are accepted before they can be final, and a page as a whole.
                 if !is_final(&self.shared.settled, awaited) {
                     return Ok(());
                 }
-                position.note(next, before, places.clone())?;
+                position.note(next, &page)?;
             }
             self.shared.note(next, places);
             awaited = next;
@@ -288,6 +300,16 @@ impl Reader {
             if last > self.through {
                 self.through = last;
                 return Ok(true);
+            }
+            if last < self.after
+                && let Continuity::Broken(why) = Continuity::of(&*self.archive, self.after, None)?
+            {
+                let name = self.archive.name();
+                return Err(match &self.position {
+                    Some(position) => position.set_back(&name, &why),
+                    None => net::Error::usage(format!("the store {name} was set back: {why}")),
+                }
+                .into());
             }
             if is_finishing || self.pages.is_closed() {
                 return Ok(false);

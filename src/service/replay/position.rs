@@ -13,9 +13,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::ReplayError;
 use crate::net::Error;
 use crate::service::spool::{SpoolError, replace_durably};
-use crate::service::store::Selection;
+use crate::service::store::{Archive, Continuity, Selection, Stored};
 use crate::wire::assured::SessionId;
 
 /// The name of the file.
@@ -54,6 +55,11 @@ struct Kept {
     after: i64,
     /// The places of messages that may have been accepted.
     ids: Vec<i64>,
+    /// The [mark](Stored::mark) of the last message before them, and of each of them. Earlier versions kept none.
+    #[serde(default)]
+    mark: Option<u32>,
+    #[serde(default)]
+    marks: Vec<u32>,
 }
 
 impl Chosen {
@@ -94,7 +100,9 @@ impl Position {
 
     /// One that begins behind a place in the store, with a spool that has accepted nothing yet.
     pub(super) fn begin(directory: &Path, chosen: Chosen, session: SessionId, after: i64) -> Result<Self, SpoolError> {
-        let kept = Kept { version: VERSION, chosen, session: session.to_string(), first: 1, after, ids: Vec::new() };
+        let session = session.to_string();
+        let (ids, marks) = (Vec::new(), Vec::new());
+        let kept = Kept { version: VERSION, chosen, session, first: 1, after, ids, mark: None, marks };
         let position = Self { directory: directory.to_owned(), kept };
         position.write()?;
         Ok(position)
@@ -103,7 +111,7 @@ impl Position {
     /// Refuses what is no continuation: other messages, or a spool that was used otherwise.
     pub(super) fn check(&self, chosen: &Chosen, session: &SessionId, next: u64) -> Result<(), Error> {
         let Kept { chosen: own, first, ids, .. } = &self.kept;
-        if (&own.store, &own.from, &own.search) != (&chosen.store, &chosen.from, &chosen.search) {
+        if (&own.from, &own.search) != (&chosen.from, &chosen.search) {
             let named = |name: &str, text: &Option<String>| {
                 text.as_ref().map_or(String::new(), |text| format!(" with {name} {text:?}"))
             };
@@ -128,15 +136,55 @@ impl Position {
         taken.checked_sub(1).and_then(|last| self.kept.ids.get(last)).copied().unwrap_or(self.kept.after)
     }
 
+    /// Sees that the store is the one that messages were taken from, where the next would have this number. One that has another name by now, and the same messages, was moved:
+    /// that is noted.
+    pub(super) fn fit(&mut self, archive: &dyn Archive, next: u64) -> Result<(), ReplayError> {
+        let place = self.taken(next);
+        let found = Continuity::of(archive, place, self.mark(next))?;
+        let name = archive.name();
+        let has_moved = self.kept.chosen.store != name;
+        match found {
+            Continuity::Same => {}
+            Continuity::Likely if !has_moved || place == 0 => {}
+            Continuity::Broken(why) if !has_moved => return Err(self.set_back(&name, &why).into()),
+            _ => return Err(foreign(&self.directory, &format!("of a replay of {}", self.kept.chosen.store)).into()),
+        }
+        if has_moved {
+            self.kept.chosen.store = name;
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// The mark of the last message that is accepted, where the next would have this number.
+    fn mark(&self, next: u64) -> Option<u32> {
+        let Kept { first, mark, marks, .. } = &self.kept;
+        match usize::try_from(next - first).unwrap_or(usize::MAX).checked_sub(1) {
+            Some(last) => marks.get(last).copied(),
+            None => *mark,
+        }
+    }
+
     /// From when on messages are meant.
     pub(super) fn since(&self) -> Option<SystemTime> {
         self.kept.chosen.since.map(|since| UNIX_EPOCH + Duration::from_millis(since))
     }
 
-    /// Notes durably the places of messages that are given to the spool next: the number of the first, and the place before it.
-    pub(super) fn note(&mut self, first: u64, after: i64, ids: Vec<i64>) -> Result<(), SpoolError> {
-        (self.kept.first, self.kept.after, self.kept.ids) = (first, after, ids);
+    /// Notes durably the places of messages that are given to the spool next, and the number of the first. All that was noted before is accepted.
+    pub(super) fn note(&mut self, first: u64, messages: &[Stored]) -> Result<(), SpoolError> {
+        (self.kept.after, self.kept.mark) = (self.taken(first), self.mark(first));
+        self.kept.first = first;
+        self.kept.ids = messages.iter().map(|message| message.id).collect();
+        self.kept.marks = messages.iter().map(Stored::mark).collect();
         self.write()
+    }
+
+    /// The error for a store that has less, or others, than was read of it.
+    pub(super) fn set_back(&self, store: &str, why: &str) -> Error {
+        let directory = self.directory.display();
+        Error::usage(format!("the spool {directory} does not belong to the store {store}: {why}")).hinting(
+            "put back the spool that belongs to it, or name another directory: that begins with the oldest message",
+        )
     }
 
     fn write(&self) -> Result<(), SpoolError> {
@@ -160,6 +208,20 @@ mod tests {
         text.parse().expect("a session")
     }
 
+    fn stored(id: i64) -> Stored {
+        Stored {
+            id,
+            at: 0,
+            peer: String::new(),
+            name: None,
+            user: None,
+            session: None,
+            number: id.unsigned_abs(),
+            origin: None,
+            body: Vec::new(),
+        }
+    }
+
     #[test]
     fn the_last_that_was_accepted_is_known_after_any_crash() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -169,10 +231,11 @@ mod tests {
         let sid = "0123456789abcdef";
         let mut position = Position::begin(path, chosen(), session(sid), 40).expect("begun");
         assert_eq!(position.taken(1), 40);
-        position.note(1, 40, vec![41, 43, 50]).expect("noted");
+        position.note(1, &[41, 43, 50].map(stored)).expect("noted");
         let position = Position::load(path).expect("read").expect("there");
         // Nothing was accepted, some, all.
         assert_eq!([1, 2, 3, 4].map(|next| position.taken(next)), [40, 41, 43, 50]);
+        assert_eq!([1, 3].map(|next| position.mark(next)), [None, Some(stored(43).mark())]);
         for (next, sid, fits) in [(1, sid, true), (4, sid, true), (5, sid, false), (4, "fedcba9876543210", false)] {
             assert_eq!(position.check(&chosen(), &session(sid), next).is_ok(), fits, "{next} {sid}");
         }

@@ -2,6 +2,7 @@
 //!
 //! Apart from the spool itself: nothing is locked, written or cut off here, and what is being written is not seen yet.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -86,6 +87,18 @@ impl Inspection {
     /// They cannot be read.
     pub fn dead_letters(&self) -> Result<DeadLetters, SpoolError> {
         DeadLetters::of(&self.directory)
+    }
+
+    /// Makes durable what was seen: what is being written may be lost with the power until then.
+    pub(crate) fn sync(&self) -> Result<(), SpoolError> {
+        let Some(session) = &self.session else { return Ok(()) };
+        // Others were synced before it was begun.
+        let path = segment::path(&self.directory.join(session.as_str()), self.tail.0);
+        match File::open(&path).and_then(|file| file.sync_data()) {
+            // All of it is final.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            synced => synced.map_err(|error| SpoolError::of("sync", &path, error)),
+        }
     }
 
     fn attempt(path: &Path) -> Result<Self, SpoolError> {

@@ -19,6 +19,12 @@ pub trait Archive: Send + fmt::Debug {
     /// The store cannot be read.
     fn last(&self) -> Result<i64, ArchiveError>;
 
+    /// Where it begins and ends, whether there are messages or not.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn span(&self) -> Result<Span, ArchiveError>;
+
     /// After which [`id`](Stored::id) so many of the last that are meant begin.
     ///
     /// # Errors
@@ -39,6 +45,49 @@ pub trait Archive: Send + fmt::Debug {
     fn wait(&self, most: Duration) -> Result<(), ArchiveError>;
 }
 
+/// Where a store begins and ends.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Span {
+    /// Up to this place messages may have been deleted: 0 if none were.
+    pub gone: i64,
+    /// No message has ever had a higher place.
+    pub highest: i64,
+    /// Whether single messages may be deleted behind that, too.
+    pub has_gaps: bool,
+}
+
+/// Whether a store is the one in which somebody has read up to a place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Continuity {
+    /// The message at that place is the same.
+    Same,
+    /// Nothing speaks against it: that message is deleted, or nothing is known of it.
+    Likely,
+    /// It is another, or was set back: why, in words.
+    Broken(String),
+}
+
+impl Continuity {
+    /// Looks at a store that was read up to a place, with a message there that has this [mark](Stored::mark), if it is known. What comes in another store, or in one that was set
+    /// back, would count as read otherwise.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn of(archive: &dyn Archive, place: i64, mark: Option<u32>) -> Result<Self, ArchiveError> {
+        let Span { gone, highest, has_gaps } = archive.span()?;
+        if place > highest {
+            return Ok(Self::Broken(format!("it ends at {highest}, and was read up to {place}")));
+        }
+        let Some(mark) = mark else { return Ok(Self::Likely) };
+        Ok(match archive.next(place - 1, place, &Selection::default())?.first() {
+            Some(message) if message.mark() == mark => Self::Same,
+            Some(_) => Self::Broken(format!("the message at {place} is another than the one that was read")),
+            None if place <= gone || has_gaps => Self::Likely,
+            None => Self::Broken(format!("the message at {place}, up to which it was read, is missing")),
+        })
+    }
+}
+
 /// Why a store cannot be read, or nothing be deleted in it.
 #[derive(Debug, Error)]
 #[error("{what} the store {store}: {why}")]
@@ -46,15 +95,26 @@ pub struct ArchiveError {
     pub(super) what: &'static str,
     pub(super) store: String,
     pub(super) why: String,
+    pub(super) is_gone: bool,
 }
 
 impl ArchiveError {
     pub(super) fn of_file(what: &'static str, path: &Path, why: String) -> Self {
-        Self { what, store: path.display().to_string(), why }
+        Self { what, store: path.display().to_string(), why, is_gone: false }
     }
 
     pub(super) fn of(what: &'static str, store: &impl fmt::Display, why: String) -> Self {
-        Self { what, store: store.to_string(), why }
+        Self { what, store: store.to_string(), why, is_gone: false }
+    }
+
+    /// Of a store that was deleted or replaced.
+    pub(super) fn of_gone(store: &impl fmt::Display, why: &str) -> Self {
+        Self { what: "follow", store: store.to_string(), why: why.to_owned(), is_gone: true }
+    }
+
+    /// Whether the store is not there any more, so that it is of no use to try again.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone
     }
 }
 
@@ -79,6 +139,15 @@ pub struct Stored {
     pub origin: Option<String>,
     /// The message.
     pub body: Vec<u8>,
+}
+
+impl Stored {
+    /// By what it is told from others that may have its place: a CRC-32C of when it was stored, its number and itself.
+    pub fn mark(&self) -> u32 {
+        let mark = crc32c::crc32c(&self.at.to_le_bytes());
+        let mark = crc32c::crc32c_append(mark, &self.number.to_le_bytes());
+        crc32c::crc32c_append(mark, &self.body)
+    }
 }
 
 /// Which messages are meant; by default all.

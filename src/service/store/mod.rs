@@ -23,7 +23,7 @@ use super::{Batch, BoxFuture, Peer};
 use crate::wire::assured::{Applied, Code, Level, Progress, Run, SessionId};
 
 pub use address::StoreAddress;
-pub use archive::{Archive, ArchiveError, Selection, Stored};
+pub use archive::{Archive, ArchiveError, Continuity, Selection, Span, Stored};
 pub use jetstream::JetStreamStore;
 pub use keep::Keep;
 pub use memory::{Kept, MemoryStore};

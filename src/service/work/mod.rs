@@ -15,11 +15,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::handler::Program;
 use super::store::{Archive, ArchiveError, Selection, Stored};
-use super::{Command, Outcome, ProcessLimits, Screen, Stop};
+use super::{Command, DRAIN_TIMEOUT, Outcome, ProcessLimits, Screen, Stop};
 use keeper::Keeper;
 use reader::{Came, Reader};
 use schedule::{Moment, Next, Schedule};
@@ -87,6 +87,16 @@ pub enum Told {
         /// The place of the first.
         place: i64,
     },
+    /// The store cannot be read now, and is read again and again. It is told once, until it can be.
+    Away {
+        /// Why.
+        reason: String,
+    },
+    /// It cannot be kept now how far it is, and is tried again and again; nothing is begun meanwhile but some dozens. It is told once, until it can be.
+    Unkept {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// How much was done.
@@ -109,6 +119,14 @@ pub enum WorkError {
     /// It cannot be kept how far it is.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The store is not the one that was worked over, or was set back.
+    #[error("the work does not belong to the store {store}: {why}")]
+    SetBack {
+        /// The store.
+        store: String,
+        /// How that is seen.
+        why: String,
+    },
     /// The standard output of commands cannot be shown, or there can be no more threads.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -123,6 +141,9 @@ impl Work {
     pub async fn run(self, screen: &impl Screen, mut tell: impl FnMut(Told), stop: &Stop) -> Result<Worked, WorkError> {
         let mut course = Course::begin(self, &mut tell)?;
         let worked = course.follow(screen, &mut tell, stop).await;
+        if worked.is_err() {
+            course.finish(screen, &mut tell).await;
+        }
         // What has ended is kept, whatever else went wrong.
         let kept = course.keeper.close();
         let worked = worked?;
@@ -141,9 +162,11 @@ struct Course {
     /// Whether more was asked for, and whether there was no more.
     reading: Reading,
     keeper: Keeper,
-    running: JoinSet<Ended>,
+    /// None has not run.
+    running: JoinSet<Option<Ended>>,
     /// Those that are read again: how often they will have been begun.
     awaited: BTreeMap<i64, u32>,
+    has_told_gone: bool,
     clock: Clock,
     worked: Worked,
 }
@@ -167,20 +190,22 @@ impl Course {
     fn begin(work: Work, tell: &mut impl FnMut(Told)) -> Result<Self, WorkError> {
         let Work { archive, selection, state, command, limits, delimiter, workers, max_tries, end } = work;
         let state = State::open(&state, &archive.name(), &selection)?;
+        state.fit(&*archive)?;
         let selection = state.selection()?;
         let (mark, open) = state.left()?;
         let clock = Clock::start();
-        let (schedule, changes) = Schedule::new(workers.max(1), max_tries, open, clock.now());
+        let (schedule, changes) = Schedule::new(workers.max(1), max_tries, open, clock.now(), random_share);
         let mut course = Self {
             program: Program::new(command, ProcessLimits { processes: workers, ..limits }).into(),
             delimiter,
             end,
             schedule,
-            reader: Reader::new(archive, selection, mark)?,
+            reader: Reader::new(archive, selection, mark, end)?,
             reading: Reading::Idle,
             keeper: Keeper::new(state)?,
             running: JoinSet::new(),
             awaited: BTreeMap::new(),
+            has_told_gone: false,
             clock,
             worked: Worked::default(),
         };
@@ -212,11 +237,28 @@ impl Course {
                     self.ended(ended.map_err(std::io::Error::other)?, screen, tell).await?;
                 }
                 came = self.reader.came() => self.came(came?, tell),
-                changed = self.keeper.changed() => changed?,
+                changed = self.keeper.changed() => {
+                    if let Some(reason) = changed? {
+                        tell(Told::Unkept { reason });
+                    }
+                }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 () = stop.wait(), if !stop.is_set() => {}
             }
         }
+    }
+
+    /// Waits for the commands in hand where it cannot go on, so that what they have done is not done again.
+    async fn finish(&mut self, screen: &impl Screen, tell: &mut impl FnMut(Told)) {
+        let all = async {
+            while let Some(ended) = self.running.join_next().await {
+                if let Ok(ended) = ended {
+                    // That it cannot go on is told already.
+                    let _ = self.ended(ended, screen, tell).await;
+                }
+            }
+        };
+        let _ = timeout(DRAIN_TIMEOUT, all).await;
     }
 
     /// Begins all that can be, and says until when there is nothing more to be begun.
@@ -231,7 +273,7 @@ impl Course {
                 Next::Read(due) => {
                     if self.reading == Reading::Idle {
                         self.reading = Reading::Asked;
-                        self.reader.ask_more(self.end == End::Stopped);
+                        self.reader.ask_more();
                     }
                     return due.map(|due| self.clock.at(due));
                 }
@@ -251,20 +293,28 @@ impl Course {
             Came::One(place, message) => match (self.awaited.remove(&place), message) {
                 (Some(tries), Some(message)) => self.start(place, tries, &message),
                 (Some(_), None) => {
-                    if self.worked.gone == 0 {
-                        tell(Told::Gone { place });
-                    }
+                    self.gone(place, tell);
                     self.worked.gone += 1;
                     let change = self.schedule.gone(place);
                     self.keeper.put(change);
                 }
                 (None, _) => {}
             },
+            Came::Gone(after) => self.gone(after + 1, tell),
+            Came::Away(reason) => tell(Told::Away { reason }),
+        }
+    }
+
+    fn gone(&mut self, place: i64, tell: &mut impl FnMut(Told)) {
+        if !std::mem::replace(&mut self.has_told_gone, true) {
+            tell(Told::Gone { place });
         }
     }
 
     fn start(&mut self, place: i64, tries: u32, message: &Stored) {
-        self.keeper.put(Change::Begun { place, tries });
+        self.keeper.put(Change::Begun { place, tries, mark: (tries == 1).then(|| message.mark()) });
+        // That it is not the first time is to be known whatever happens while it runs.
+        let kept = (tries > 1).then(|| self.keeper.kept());
         let id = id(message);
         let who =
             message.name.as_ref().map_or_else(|| message.peer.clone(), |name| format!("{name} ({})", message.peer));
@@ -272,26 +322,28 @@ impl Course {
         let input = [&message.body, self.delimiter].concat();
         let program = self.program.clone();
         self.running.spawn(async move {
+            if let Some(kept) = kept
+                && !kept.await
+            {
+                return None;
+            }
             let outcome = match program.run(&input, variables, &who).await {
                 Ok(output) => Outcome::Reply(output.into()),
                 Err(outcome) => outcome,
             };
-            Ended { place, tries, id, outcome }
+            Some(Ended { place, tries, id, outcome })
         });
     }
 
     async fn ended(
         &mut self,
-        ended: Ended,
+        ended: Option<Ended>,
         screen: &impl Screen,
         tell: &mut impl FnMut(Told),
     ) -> Result<(), WorkError> {
-        let Ended { place, tries, id, outcome } = ended;
-        if let Outcome::Reply(output) = &outcome
-            && !output.is_empty()
-        {
-            screen.show(output).await?;
-        }
+        let Some(Ended { place, tries, id, mut outcome }) = ended else { return Ok(()) };
+        let output =
+            if let Outcome::Reply(output) = &mut outcome { std::mem::take(output) } else { Default::default() };
         let change = self.schedule.ended(place, tries, outcome, self.clock.now(), random_share());
         match &change {
             Change::Done { .. } => self.worked.done += 1,
@@ -305,7 +357,11 @@ impl Course {
             }
             Change::Begun { .. } | Change::Gone { .. } => {}
         }
+        // Before its output is shown: what is done is done, whoever reads that or does not.
         self.keeper.put(change);
+        if !output.is_empty() {
+            screen.show(&output).await?;
+        }
         Ok(())
     }
 }

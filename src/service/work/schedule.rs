@@ -19,6 +19,9 @@ pub const MAX_TRIES: u32 = 20;
 /// How many messages may be put off at once, where there are several workers; no others are begun then.
 pub const MAX_PUT_OFF: usize = 100_000;
 
+/// Why a message is tried again that nothing is known of.
+const ENDED: &str = "whatever ran it was ended while it ran";
+
 /// A moment, in milliseconds since 1970.
 pub(super) type Moment = i64;
 
@@ -47,20 +50,35 @@ pub(super) enum Next {
 }
 
 impl Schedule {
-    /// What was left of earlier: put off, or begun when it ended, which is due at once. The changes of those that were tried often enough.
-    pub(super) fn new(workers: usize, max_tries: Option<u32>, open: Vec<Open>, now: Moment) -> (Self, Vec<Change>) {
+    /// What was left of earlier: put off, or begun when it ended. Of that what was begun once is due at once, and others are put off as after any try: a message that ends whatever runs
+    /// it does so less and less often. The changes of those, and of those that were tried often enough. `share` gives random numbers from 0 up to 1.
+    pub(super) fn new(
+        workers: usize,
+        max_tries: Option<u32>,
+        open: Vec<Open>,
+        now: Moment,
+        share: impl Fn() -> f64,
+    ) -> (Self, Vec<Change>) {
         let (later, due) = (BTreeMap::new(), BTreeSet::new());
         let mut schedule = Self { workers, max_tries, fresh: VecDeque::new(), running: BTreeSet::new(), later, due };
         let mut changes = Vec::new();
         for Open { place, tries, due, was_running } in open {
             if was_running && schedule.is_last(tries) {
-                let reason = "whatever ran it was ended while it ran".to_owned();
-                changes.push(Change::Dead { place, tries, reason });
+                changes.push(Change::Dead { place, tries, reason: ENDED.to_owned() });
                 continue;
             }
             // The clock may have been set back meanwhile.
             let latest = now.saturating_add(milliseconds(PAUSES.1));
-            schedule.put_off(place, tries, if was_running { now } else { due.min(latest) });
+            let due = match (was_running, tries) {
+                (false, _) => due.min(latest),
+                (true, ..=1) => now,
+                (true, _) => {
+                    let due = now.saturating_add(milliseconds(longest_pause(tries).mul_f64(share())));
+                    changes.push(Change::Later { place, tries, due, reason: ENDED.to_owned() });
+                    due
+                }
+            };
+            schedule.put_off(place, tries, due);
         }
         (schedule, changes)
     }
@@ -164,7 +182,7 @@ mod tests {
     }
 
     fn schedule(workers: usize, max_tries: Option<u32>, messages: i64) -> Schedule {
-        let (mut schedule, changes) = Schedule::new(workers, max_tries, Vec::new(), 0);
+        let (mut schedule, changes) = Schedule::new(workers, max_tries, Vec::new(), 0, || 0.5);
         assert!(changes.is_empty());
         schedule.add((1..=messages).map(message).collect());
         schedule
@@ -237,16 +255,20 @@ mod tests {
     fn what_was_left_goes_first() {
         let open = |place, tries, due, was_running| Open { place, tries, due, was_running };
         let left = vec![open(3, 2, 1000, false), open(5, 1, 0, true), open(7, 4, 0, true), open(8, 1, i64::MAX, false)];
-        let (mut one, changes) = Schedule::new(1, Some(4), left.clone(), 100);
+        let (mut one, changes) = Schedule::new(1, Some(4), left.clone(), 100, || 0.5);
         assert_eq!(changes, [dead(7, 4, "whatever ran it was ended while it ran")]);
         one.add(vec![message(9)]);
         assert_eq!(one.next(100), Next::Wait(Some(1000)));
         assert_eq!(begun(one.next(1000)), Some((3, 3)));
-        let (mut two, _) = Schedule::new(2, None, left, 100);
-        assert_eq!([two.next(100), two.next(100)].map(begun), [Some((5, 2)), Some((7, 5))]);
+        let (mut two, changes) = Schedule::new(2, None, left, 100, || 0.5);
+        // What was begun again and again is put off like what fails.
+        let later = Change::Later { place: 7, tries: 4, due: 4100, reason: ENDED.to_owned() };
+        assert_eq!(changes, [later]);
+        assert_eq!([two.next(100), two.next(100)].map(begun), [Some((5, 2)), None]);
         two.ended(5, 2, Outcome::Done, 100, 0.0);
-        assert_eq!(begun(two.next(1000)), Some((3, 3)));
-        two.ended(7, 5, Outcome::Done, 100, 0.0);
+        assert_eq!([two.next(1000), two.next(4100)].map(begun), [Some((3, 3)), Some((7, 5))]);
+        two.ended(3, 3, Outcome::Done, 4100, 0.0);
+        two.ended(7, 5, Outcome::Done, 4100, 0.0);
         // A clock that was set back does not put it off for ever.
         assert_eq!(begun(two.next(100 + 600_000)), Some((8, 2)));
     }

@@ -4,7 +4,7 @@
 //! as it is not done, and for good where it is a dead letter. So the file is as small as there is little wrong.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ use nix::fcntl::{Flock, FlockArg};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use thiserror::Error;
 
-use crate::service::store::Selection;
+use super::WorkError;
+use crate::service::store::{Archive, Continuity, Selection};
 
 /// What the header of the file begins its identity with: `WILW` (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x5749_4c57;
@@ -37,6 +38,7 @@ CREATE TABLE work (                 -- one row
   sender TEXT,
   search TEXT,
   mark   INTEGER NOT NULL,          -- the id of the last message that was begun
+  sum    INTEGER,                   -- by what that is told from another
   done   INTEGER NOT NULL,          -- how many are done
   gone   INTEGER NOT NULL           -- how many were deleted from the store before they were
 );
@@ -97,17 +99,44 @@ pub enum StateError {
         path: PathBuf,
         /// Why.
         why: String,
+        /// Whether that may pass: there is no room, or somebody has locked it.
+        is_passing: bool,
     },
+}
+
+impl StateError {
+    /// Whether the same may be done later.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Failed { is_passing: true, .. })
+    }
 }
 
 /// What has become of a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Change {
-    Begun { place: i64, tries: u32 },
-    Done { place: i64 },
-    Later { place: i64, tries: u32, due: i64, reason: String },
-    Dead { place: i64, tries: u32, reason: String },
-    Gone { place: i64 },
+    /// With the mark of a message that was never begun before.
+    Begun {
+        place: i64,
+        tries: u32,
+        mark: Option<u32>,
+    },
+    Done {
+        place: i64,
+    },
+    Later {
+        place: i64,
+        tries: u32,
+        due: i64,
+        reason: String,
+    },
+    Dead {
+        place: i64,
+        tries: u32,
+        reason: String,
+    },
+    Gone {
+        place: i64,
+    },
 }
 
 /// A message that was begun and is not done.
@@ -159,6 +188,7 @@ impl State {
     /// # Errors
     /// Somebody works with it, it is of other work, or it cannot be read or written.
     pub fn open(path: &Path, store: &str, selection: &Selection) -> Result<Self, StateError> {
+        let path = &followed(path);
         let lock = lock(path)?;
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         opened.map_err(|error| failed(path, &error))?;
@@ -211,6 +241,28 @@ impl State {
         self.connection.query_row(low, [], |row| row.get(0)).map_err(|error| self.failed(&error))
     }
 
+    /// Sees that the store is the one that was worked over so far. One that has another name by now, and the same messages, was moved: that is kept.
+    ///
+    /// # Errors
+    /// It is another, or was set back; it or the store cannot be read.
+    pub(super) fn fit(&self, archive: &dyn Archive) -> Result<(), WorkError> {
+        let own = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let own = self.connection.query_row("SELECT store, mark, sum FROM work", [], own);
+        let (store, mark, sum): (String, i64, Option<u32>) = own.map_err(|error| self.failed(&error))?;
+        let (path, name) = (self.path.clone(), archive.name());
+        match Continuity::of(archive, mark, sum)? {
+            _ if store != name && mark == 0 => {}
+            Continuity::Same => {}
+            Continuity::Likely if store == name => {}
+            Continuity::Broken(why) if store == name => {
+                return Err(WorkError::SetBack { store, why });
+            }
+            _ => return Err(StateError::Other { path, what: store }.into()),
+        }
+        let renamed = self.connection.execute("UPDATE work SET store = ?1 WHERE store != ?1", [name]);
+        Ok(renamed.map(drop).map_err(|error| self.failed(&error))?)
+    }
+
     /// The dead letters after a place, in their order, at most so many.
     ///
     /// # Errors
@@ -234,6 +286,7 @@ impl State {
     /// # Errors
     /// Somebody works with it, or it cannot be written.
     pub fn retry_dead(path: &Path) -> Result<usize, StateError> {
+        let path = &followed(path);
         let lock = lock(path)?;
         let state = Self { _lock: Some(lock), ..Self::look(path)? };
         let retried = state.connection.execute("UPDATE open SET state = 1, tries = 0, due = 0 WHERE state = 2", []);
@@ -275,7 +328,7 @@ impl State {
             changes.iter().try_for_each(|change| change.keep(&transaction))?;
             transaction.commit()
         });
-        kept.map_err(|error| failed(path, &error))
+        kept.map_err(|error| failed_by(path, &error))
     }
 
     fn is_new(&self) -> Result<bool, StateError> {
@@ -300,7 +353,7 @@ impl State {
             if is_new {
                 let milliseconds =
                     |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-                let begin = "INSERT INTO work VALUES (?1, ?2, ?3, ?4, 0, 0, 0)";
+                let begin = "INSERT INTO work VALUES (?1, ?2, ?3, ?4, 0, NULL, 0, 0)";
                 self.connection.execute_batch(&format!(
                     "BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}"
                 ))?;
@@ -313,7 +366,7 @@ impl State {
             })
         };
         let own: (String, Option<String>, Option<String>) = begin().map_err(|error| self.failed(&error))?;
-        if (own.0.as_str(), &own.1, &own.2) == (store, from, search) {
+        if (&own.1, &own.2) == (from, search) {
             return Ok(());
         }
         let named = |name: &str, text: &Option<String>| {
@@ -324,7 +377,7 @@ impl State {
     }
 
     fn failed(&self, error: &rusqlite::Error) -> StateError {
-        failed(&self.path, error)
+        failed_by(&self.path, error)
     }
 }
 
@@ -333,12 +386,12 @@ impl Change {
         let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values);
         const SET: &str = "UPDATE open SET state = ?2, tries = ?3, due = ?4, reason = ?5 WHERE id = ?1";
         match self {
-            Self::Begun { place, tries } => {
+            Self::Begun { place, tries, mark } => {
                 run(
                     "INSERT INTO open VALUES (?1, 0, ?2, 0, '') ON CONFLICT (id) DO UPDATE SET state = 0, tries = ?2",
                     &[place, tries],
                 )?;
-                run("UPDATE work SET mark = max(mark, ?1)", &[place])?;
+                run("UPDATE work SET mark = ?1, sum = ?2 WHERE mark < ?1", &[place, mark])?;
             }
             Self::Done { place } => {
                 run("DELETE FROM open WHERE id = ?1", &[place])?;
@@ -375,7 +428,13 @@ fn connect(path: &Path) -> Result<Connection, StateError> {
 }
 
 fn failed(path: &Path, error: &dyn std::fmt::Display) -> StateError {
-    StateError::Failed { path: path.to_owned(), why: error.to_string() }
+    StateError::Failed { path: path.to_owned(), why: error.to_string(), is_passing: false }
+}
+
+fn failed_by(path: &Path, error: &rusqlite::Error) -> StateError {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
+    let is_passing = matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull));
+    StateError::Failed { path: path.to_owned(), why: error.to_string(), is_passing }
 }
 
 /// The file beside it that whoever works holds a lock on: on the file itself SQLite has its own.
@@ -410,9 +469,14 @@ fn noted(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
+/// The file itself: through any link to it its lock is the same.
+fn followed(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// The process that works with it, if one does.
 fn user(path: &Path) -> Option<u32> {
-    let mut file = File::open(lock_path(path)).ok()?;
+    let mut file = File::open(lock_path(&followed(path))).ok()?;
     let pid = noted(&mut file)?;
     // Taken for this moment only; whoever begins just then says that it is in use.
     match Flock::lock(file, FlockArg::LockSharedNonblock) {
@@ -438,14 +502,14 @@ mod tests {
         let later = |place| Change::Later { place, tries: 2, due: 77, reason: "full".to_owned() };
         state
             .keep(&[
-                Change::Begun { place: 3, tries: 1 },
+                Change::Begun { place: 3, tries: 1, mark: None },
                 Change::Done { place: 3 },
-                Change::Begun { place: 4, tries: 1 },
+                Change::Begun { place: 4, tries: 1, mark: None },
                 later(4),
-                Change::Begun { place: 5, tries: 1 },
-                Change::Begun { place: 6, tries: 1 },
+                Change::Begun { place: 5, tries: 1, mark: None },
+                Change::Begun { place: 6, tries: 1, mark: None },
                 Change::Dead { place: 6, tries: 1, reason: "no".to_owned() },
-                Change::Begun { place: 7, tries: 1 },
+                Change::Begun { place: 7, tries: 1, mark: None },
                 Change::Gone { place: 7 },
             ])
             .expect("kept");
@@ -485,10 +549,8 @@ mod tests {
         let path = directory.path().join("state");
         drop(opened(&path));
         let other = Selection { search: Some("x".to_owned()), ..Selection::default() };
-        for (store, selection) in [("/other.db", &Selection::default()), ("/store.db", &other)] {
-            let error = State::open(&path, store, selection).expect_err("other work");
-            assert!(error.to_string().contains("of work over /store.db"), "{error}");
-        }
+        let error = State::open(&path, "/store.db", &other).expect_err("other work");
+        assert!(error.to_string().contains("of work over /store.db"), "{error}");
         for (name, text) in [("text", "no database at all, but long enough to be looked at"), ("empty", "")] {
             let path = directory.path().join(name);
             std::fs::write(&path, text).expect("written");

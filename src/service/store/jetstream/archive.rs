@@ -16,7 +16,7 @@ use super::reader::{AT_ONCE, Reader, milliseconds};
 use super::record::{self, MAX_MESSAGES, Malformed, Record};
 use super::stream::Stream;
 use crate::net::Error;
-use crate::service::store::archive::{Archive, ArchiveError, Selection, Stored};
+use crate::service::store::archive::{Archive, ArchiveError, Selection, Span, Stored};
 
 /// How many messages are read at once, but for the rest of what they were stored with.
 const PAGE: usize = 1000;
@@ -193,6 +193,13 @@ impl Archive for JetStreamArchive {
         Ok(record::id(state.last_seq, index))
     }
 
+    fn span(&self) -> Result<Span, ArchiveError> {
+        let state = self.ask(|reader| async move { reader.info().await })?.state;
+        let before = state.first_seq.saturating_sub(1);
+        let end = |sequence| if sequence == 0 { 0 } else { record::id(sequence, MAX_MESSAGES - 1) };
+        Ok(Span { gone: end(before), highest: end(state.last_seq), has_gaps: true })
+    }
+
     fn before_last(&self, count: usize, selection: &Selection) -> Result<i64, ArchiveError> {
         self.before(count, selection)
     }
@@ -223,7 +230,7 @@ impl Archive for JetStreamArchive {
 
     fn wait(&self, most: Duration) -> Result<(), ArchiveError> {
         let until = Instant::now() + most;
-        let gone = || ArchiveError::of("follow", &self.name, "the stream was deleted".to_owned());
+        let gone = || ArchiveError::of_gone(&self.name, "the stream was deleted");
         loop {
             let reader = self.reader.clone();
             let looked = self.background.run(async move { reader.look().await });

@@ -2,12 +2,13 @@
 //!
 //! Apart from the store: nothing of it may be in the server's way. Every question is a short one, so that no log grows because somebody reads slowly.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
@@ -17,7 +18,7 @@ use super::LOCK_TIMEOUT;
 use super::file::{self, OpenError, has_log};
 use super::held::Held;
 use super::schema::{self, Identity};
-use crate::service::store::archive::{Archive, ArchiveError, Selection, Stored};
+use crate::service::store::archive::{Archive, ArchiveError, Selection, Span, Stored};
 
 /// How many messages are read at once at the most.
 const PAGE: usize = 1000;
@@ -47,7 +48,9 @@ SELECT m.id, m.at, CASE WHEN m.port IS NULL THEN s.address ELSE s.address || ':'
 pub struct SqliteArchive {
     path: PathBuf,
     held: Held,
-    connection: Connection,
+    connection: RefCell<Connection>,
+    /// What the file was like when SQLite was told that nobody writes to it, if it was.
+    unchanging: Cell<Option<Look>>,
     /// The version of the data that was seen last: it is another once something was stored.
     seen: Cell<i64>,
     /// How long it is waited before it is looked again.
@@ -64,26 +67,35 @@ impl SqliteArchive {
         file::is_file(&path)?;
         file::readable(&path)?;
         let held = Held::of_file(&path).map_err(|error| OpenError::of_io(&path, &error))?;
-        let connection = match reader(&path) {
-            // The files beside it are missing and must not be made: nobody writes to it then.
-            Err(OpenError::Failed(..) | OpenError::Denied(_) | OpenError::DirectoryDenied(..)) if !has_log(&path) => {
-                unchanging(&path)
-            }
-            opened => opened,
-        }?;
-        known(&connection, &path)?;
-        let archive = Self { path, held, connection, seen: Cell::new(0), pause: Cell::new(FIRST_POLL) };
+        let (connection, unchanging) = connect(&path)?;
+        let (connection, unchanging) = (RefCell::new(connection), Cell::new(unchanging));
+        let archive = Self { path, held, connection, unchanging, seen: Cell::new(0), pause: Cell::new(FIRST_POLL) };
         archive.seen.set(archive.version().map_err(|error| OpenError::of(&archive.path, &error))?);
         Ok(archive)
     }
 
     /// A number that is another once messages may have been added since the last question.
     fn version(&self) -> rusqlite::Result<i64> {
-        self.connection.query_row("PRAGMA data_version", [], |row| row.get(0))
+        self.connection.borrow().query_row("PRAGMA data_version", [], |row| row.get(0))
+    }
+
+    /// Opens the file anew if somebody has begun to write to it, of which SQLite was told that nobody does; whether it was.
+    fn opened_anew(&self) -> Result<bool, ArchiveError> {
+        match self.unchanging.get() {
+            Some(look) if has_log(&self.path) || Look::at(&self.path) != look => {}
+            _ => return Ok(false),
+        }
+        let opened = connect(&self.path);
+        let (connection, unchanging) =
+            opened.map_err(|error| ArchiveError::of_file("read", &self.path, error.to_string()))?;
+        self.connection.replace(connection);
+        self.unchanging.set(unchanging);
+        Ok(true)
     }
 
     fn page(&self, after: i64, through: i64, selection: &Selection) -> rusqlite::Result<Vec<Stored>> {
-        let mut select = self.connection.prepare_cached(&format!("{SELECT} ORDER BY m.id"))?;
+        let connection = self.connection.borrow();
+        let mut select = connection.prepare_cached(&format!("{SELECT} ORDER BY m.id"))?;
         let mut rows = select.query(named_params! {
             ":after": after, ":through": through, ":since": selection.since(), ":from": selection.from, ":search": selection.search,
         })?;
@@ -108,15 +120,21 @@ impl Archive for SqliteArchive {
     }
 
     fn last(&self) -> Result<i64, ArchiveError> {
-        let last = self.connection.query_row("SELECT ifnull(max(id), 0) FROM messages", [], |row| row.get(0));
+        let last = self.connection.borrow().query_row("SELECT ifnull(max(id), 0) FROM messages", [], |row| row.get(0));
         last.map_err(|error| self.failed(&error))
+    }
+
+    fn span(&self) -> Result<Span, ArchiveError> {
+        let sql = "SELECT through, max(through, ifnull((SELECT max(id) FROM messages), 0)) FROM pruned";
+        let span = |row: &Row<'_>| Ok(Span { gone: row.get(0)?, highest: row.get(1)?, has_gaps: false });
+        self.connection.borrow().query_row(sql, [], span).map_err(|error| self.failed(&error))
     }
 
     fn before_last(&self, count: usize, selection: &Selection) -> Result<i64, ArchiveError> {
         let sql = format!("SELECT ifnull(min(id), :through + 1) - 1 FROM ({SELECT} ORDER BY m.id DESC LIMIT :count)");
         let since = selection.since();
         let through = self.last()?;
-        let asked = self.connection.query_row(
+        let asked = self.connection.borrow().query_row(
             &sql,
             named_params! {
                 ":after": 0, ":through": through, ":since": since, ":from": selection.from, ":search": selection.search,
@@ -134,14 +152,16 @@ impl Archive for SqliteArchive {
     fn wait(&self, most: Duration) -> Result<(), ArchiveError> {
         let until = Instant::now() + most;
         loop {
+            if self.opened_anew()? {
+                return Ok(());
+            }
             let version = self.version().map_err(|error| self.failed(&error))?;
             if self.seen.replace(version) != version {
                 self.pause.set(FIRST_POLL);
                 return Ok(());
             }
-            if let Some(why) = self.held.gone() {
-                let gone = |_| ArchiveError::of_file("follow", &self.path, "it was deleted or replaced".to_owned());
-                return Err(gone(why));
+            if self.held.gone().is_some() {
+                return Err(ArchiveError::of_gone(&self.path.display(), "it was deleted or replaced"));
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -152,6 +172,35 @@ impl Archive for SqliteArchive {
             thread::sleep(left.min(pause));
         }
     }
+}
+
+/// How long a file is, and when it was written to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Look {
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Look {
+    fn at(path: &Path) -> Self {
+        let data = fs::metadata(path).ok();
+        let modified = data.as_ref().and_then(|data| data.modified().ok());
+        Self { length: data.map_or(0, |data| data.len()), modified }
+    }
+}
+
+/// A connection, and what the file is like if that must not change for it.
+fn connect(path: &Path) -> Result<(Connection, Option<Look>), OpenError> {
+    let look = Look::at(path);
+    let connected = match reader(path) {
+        // The files beside it are missing and must not be made: nobody writes to it then.
+        Err(OpenError::Failed(..) | OpenError::Denied(_) | OpenError::DirectoryDenied(..)) if !has_log(path) => {
+            (unchanging(path)?, Some(look))
+        }
+        opened => (opened?, None),
+    };
+    known(&connected.0, path)?;
+    Ok(connected)
 }
 
 fn reader(path: &Path) -> Result<Connection, OpenError> {
@@ -213,4 +262,55 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             ValueRef::Null => Vec::new(),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::store::Continuity;
+
+    fn insert(writer: &Connection, id: i64, body: &str) {
+        let insert = "INSERT INTO messages (id, at, source, number, body) VALUES (?1, 7, 1, 1, ?2)";
+        writer.execute(insert, (id, body)).expect("stored");
+    }
+
+    fn made(path: &Path) -> Connection {
+        let writer = Connection::open(path).expect("a file");
+        schema::create(&writer).expect("a store");
+        writer
+    }
+
+    #[test]
+    fn who_was_told_that_nobody_writes_sees_who_begins_to() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("store.db");
+        drop(made(&path));
+        let archive = SqliteArchive::open(&path).expect("a store");
+        archive.connection.replace(unchanging(&path).expect("a connection"));
+        archive.unchanging.set(Some(Look::at(&path)));
+        assert_eq!(archive.last().expect("read"), 0);
+        let writer = made(&path);
+        insert(&writer, 1, "x");
+        archive.wait(Duration::from_millis(1)).expect("it is there");
+        assert_eq!(archive.last().expect("read"), 1);
+    }
+
+    #[test]
+    fn another_store_is_told_from_the_one_that_was_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("store.db");
+        let writer = made(&path);
+        (1..=3).for_each(|id| insert(&writer, id, "x"));
+        let archive = SqliteArchive::open(&path).expect("a store");
+        let mark = archive.next(2, 3, &Selection::default()).expect("read").first().map(Stored::mark);
+        let of = |place, mark| Continuity::of(&archive, place, mark).expect("read");
+        let is_broken = |place, mark| matches!(of(place, mark), Continuity::Broken(_));
+        assert_eq!([of(3, mark), of(3, None), of(0, None)], [Continuity::Same, Continuity::Likely, Continuity::Likely]);
+        assert!(is_broken(3, Some(1)) && is_broken(4, mark) && is_broken(4, None));
+        writer.execute_batch("DELETE FROM messages WHERE id > 1").expect("deleted");
+        assert!(is_broken(3, mark) && is_broken(2, None), "nobody has pruned it");
+        writer.execute_batch("UPDATE pruned SET through = 3").expect("pruned");
+        assert_eq!(of(3, mark), Continuity::Likely);
+        assert_eq!(archive.span().expect("read"), Span { gone: 3, highest: 3, has_gaps: false });
+    }
 }
