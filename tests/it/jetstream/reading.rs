@@ -171,7 +171,8 @@ async fn what_is_stored_later_is_followed() {
     stage.context = again;
     stage.store(SID, 6, &[b"after the restart"]).await;
     following.wait_for_stdout("after the restart");
-    assert!(following.stderr().contains("the connection is lost; it is tried again"), "{}", following.stderr());
+    following.wait_for_stderr("the connection is lost; it is tried again");
+    following.wait_for_stderr("connected again after ");
     stage.context.delete_stream("LOG").await.expect("delete the stream");
     let done = following.wait();
     expect_status(&done, 1);

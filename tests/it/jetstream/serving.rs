@@ -53,6 +53,9 @@ fn what_comes_by_any_way_is_in_the_stream() {
         (1..=5).for_each(|number| client.send(format!("{number}\n")));
         expect_success(&client.finish());
     }
+    // It may have been a mistake in the name.
+    server.wait_for_stderr("/ORDERS: there was no such stream, and it was made");
+    server.wait_for_stderr("the stream is on one server");
     let said = stop(server);
     assert!(said.contains("\"event\":\"stored\""), "{said}");
     let stored = stored(&nats);

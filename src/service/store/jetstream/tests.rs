@@ -389,3 +389,53 @@ async fn what_somebody_else_has_published_there_is_not_taken_for_ours() {
     assert!(applied.through == 0 && put_off.reason.contains("was not stored by a server"), "{put_off:?}");
     assert!(matches!(store.open(opening(SID, 1)).await, Err(StoreError::Busy(_))));
 }
+
+/// Three servers of NATS that keep one stream; addresses of the loopback network that no other process takes.
+fn cluster() -> Vec<Nats> {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let listen = |number: u16| format!("127.{}.{middle}.{low}:{}", 64 + high % 64, 6222 + number);
+    let routes: Vec<_> = (0..3).map(|number| format!("nats://{}", listen(number))).collect();
+    let settings = |number| {
+        format!(
+            "server_name: n{number}\ncluster {{ name: c, listen: {:?}, routes: [{}] }}",
+            listen(number),
+            routes.iter().map(|route| format!("{route:?}")).collect::<Vec<_>>().join(", ")
+        )
+    };
+    (0..3).map(|number| Nats::with(&settings(number))).collect()
+}
+
+/// A cluster compares what a record follows before it has agreed on it, and both may get that far.
+#[tokio::test]
+async fn of_two_that_follow_the_same_a_cluster_keeps_one() {
+    let mut servers = cluster();
+    servers.iter_mut().for_each(|nats| nats.address.replicas = Some(3));
+    // It takes its time to agree on who leads.
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while let Err(error) = servers[0].run(JetStreamStore::open(&servers[0].address, &ConnectionConfig::default(), 0)) {
+        assert!(std::time::Instant::now() < until, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let info = servers[0].ask("STREAM.INFO.MESSAGES", &Value::Null);
+    let leader = info["cluster"]["leader"].as_str().and_then(|name| name[1..].parse::<usize>().ok()).expect("a leader");
+    let mut leader = servers.remove(leader);
+    let (a, b) = (leader.open(), leader.open());
+    let at_a = open(&a).await;
+    assert_eq!(a.append(append(SID, at_a.owner, 1, &["one"])).await, through(1));
+    let at_b = open(&b).await;
+    servers.iter().for_each(|follower| follower.signal(Signal::SIGSTOP));
+    let go_on = async {
+        // Both are at the leader by then; if one is not, there is only less to see.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        servers.iter().for_each(|follower| follower.signal(Signal::SIGCONT));
+    };
+    let by_a = a.append(append(SID, at_a.owner, 2, &["two"]));
+    let by_b = b.append(append(SID, at_b.owner, 2, &["two", "three"]));
+    let (by_a, by_b, ()) = tokio::join!(by_a, by_b, go_on);
+    let expected = match (&by_a, &by_b) {
+        (Ok(_), Err(StoreError::TakenOver)) => numbered(&["one", "two"]),
+        (Err(StoreError::TakenOver), Ok(_)) => numbered(&["one", "two", "three"]),
+        answers => panic!("{answers:?}"),
+    };
+    assert_eq!(stored(&leader), expected);
+}
