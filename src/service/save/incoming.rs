@@ -168,7 +168,7 @@ impl Incoming {
         if self.stage != Stage::Asked || !(self.offset..=self.present).contains(&offset) {
             return Err(self.refused("what is hashed is there, and comes one after the other"));
         }
-        if offset % LONGEST_STEP != 0 && offset != self.present {
+        if !offset.is_multiple_of(LONGEST_STEP) && offset != self.present {
             return Err(self.refused("what is hashed is all that is there, or a multiple of 1073741824 bytes"));
         }
         if offset - self.offset > LONGEST_STEP {
