@@ -4,15 +4,16 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::sys::stat::Mode;
 use sha2::{Digest as _, Sha256};
 
+use super::attributes::keep_attributes;
+use super::copying::Copying;
 use super::directory::{Directory, Made};
 use super::hashing::{Hashing, Known, WORTH_A_THREAD, update, update_zeros};
 use super::place::{Entry, Overwrite, Place};
@@ -43,6 +44,8 @@ pub(super) struct Incoming {
     overwrite: Overwrite,
     place: Place,
     held: Held,
+    /// What is to take the place of what is held.
+    copying: Option<Copying>,
     /// How much of it was there at the beginning. If that was more than it is to have, it is that of another, and compared in whole steps.
     present: u64,
     stage: Stage,
@@ -101,7 +104,21 @@ impl Incoming {
             _ => size - size % LONGEST_STEP,
         };
         let (stage, digest, known) = (Stage::Asked, Sha256::new(), Known::default());
-        Ok(Self { name, size, attributes, overwrite, place, held, present, stage, offset: 0, synced: 0, digest, known })
+        Ok(Self {
+            name,
+            size,
+            attributes,
+            overwrite,
+            place,
+            held,
+            copying: None,
+            present,
+            stage,
+            offset: 0,
+            synced: 0,
+            digest,
+            known,
+        })
     }
 
     fn hold(
@@ -126,9 +143,7 @@ impl Incoming {
             Entry::File(_) | Entry::Nothing => {}
         }
         let part = match part(place, attributes) {
-            Ok(part) => {
-                part.ok_or_else(|| Trouble::Busy(format!("{} comes from another just now", Shown::of(name))))?
-            }
+            Ok(part) => part.ok_or_else(|| others(name))?,
             Err(error) => return Err(failed("make the part of", name, &error)),
         };
         if overwrite == Overwrite::Never && entry()? != Entry::Nothing {
@@ -193,7 +208,8 @@ impl Incoming {
         if let Held::There(file) = &self.held
             && offset < self.size
         {
-            self.held = Held::Part(self.replacing(file, offset)?);
+            let file = file.try_clone().map_err(|error| failed("read", &self.name, &error))?;
+            self.replace(&file, offset, &digest)?;
         }
         if let Held::Part(part) = &self.held {
             part.set_len(offset).map_err(|error| failed("cut", &self.name, &error))?;
@@ -203,20 +219,30 @@ impl Incoming {
         Ok(())
     }
 
-    /// A part that is to replace a file, and begins with so much of it.
-    fn replacing(&self, file: &File, offset: u64) -> Result<Flock<File>, Trouble> {
+    /// Has a part replace a file, which begins with so much of it.
+    fn replace(&mut self, file: &File, offset: u64, digest: &Sha256) -> Result<(), Trouble> {
         if self.overwrite == Overwrite::Never {
             return Err(there_already(&self.name));
         }
         let broken = |error: io::Error| failed("make the part of", &self.name, &error);
-        let Some(part) = part(&self.place, self.attributes).map_err(broken)? else {
-            return Err(Trouble::Busy(format!("{} comes from another just now", Shown::of(&self.name))));
+        let mut copying = match self.copying.take() {
+            Some(copying) => copying,
+            None => {
+                let part = part(&self.place, self.attributes).map_err(broken)?.ok_or_else(|| others(&self.name))?;
+                Copying::new(file, part).map_err(broken)?
+            }
         };
-        part.set_len(0).map_err(broken)?;
-        let mut start = file.try_clone().map_err(broken)?;
-        io::Seek::rewind(&mut start).map_err(broken)?;
-        io::copy(&mut io::Read::take(start, offset), &mut &*part).map_err(broken)?;
-        Ok(part)
+        let copied = copying.step(offset);
+        let is_same = digest_of(&copying.digest) == digest_of(digest);
+        match copied {
+            Ok(true) if is_same => self.held = Held::Part(copying.part),
+            Ok(true) => return Err(self.refused("what is there has changed")),
+            unfinished => {
+                self.copying = Some(copying);
+                return Err(unfinished.map_or_else(broken, |_| Trouble::Unfinished));
+            }
+        }
+        Ok(())
     }
 
     /// The next bytes. Says how many of the spans were written; what came behind them was not.
@@ -381,26 +407,6 @@ impl Incoming {
     }
 }
 
-/// Keeps what is not contents, where the file system can do that. Of a directory its owner keeps all permissions, without which nothing more could be saved in it.
-pub(super) fn keep_attributes(file: &File, attributes: Attributes, name: &FileName) {
-    let Attributes { mode, modified } = attributes;
-    let keep_mode = |mode| {
-        let kept = match file.metadata()? {
-            directory if directory.is_dir() => directory.permissions().mode() & 0o7000 | 0o700,
-            _ => 0,
-        };
-        file.set_permissions(PermissionsExt::from_mode(mode & 0o777 | kept))
-    };
-    let mode = mode.map_or(Ok(()), keep_mode);
-    let time = modified.and_then(|time| SystemTime::UNIX_EPOCH.checked_add(time));
-    let time = time.map_or(Ok(()), |time| file.set_modified(time));
-    for (what, kept) in [("permissions", mode), ("time", time)] {
-        if let Err(error) = kept {
-            tracing::warn!("the {what} of {} cannot be kept: {}", Shown::of(name), plain(&error));
-        }
-    }
-}
-
 /// Whether what is there is looked at before what has come of another.
 fn is_free(place: &Place, overwrite: Overwrite) -> bool {
     overwrite == Overwrite::Never || place.part_length().is_none_or(|length| length == 0)
@@ -415,6 +421,10 @@ fn part(place: &Place, attributes: Attributes) -> io::Result<Option<Flock<File>>
         let _ = nix::sys::stat::fchmod(&**part, private);
     }
     Ok(part)
+}
+
+fn others(name: &FileName) -> Trouble {
+    Trouble::Busy(format!("{} comes from another just now", Shown::of(name)))
 }
 
 fn there_already(name: &FileName) -> Trouble {

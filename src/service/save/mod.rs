@@ -2,6 +2,8 @@
 //!
 //! Apart from the stores that keep messages: here a session is gone with the process, and what is there of a file is what goes on. `docs/protocol.md`, "Files", has the rules.
 
+mod attributes;
+mod copying;
 mod directory;
 mod hashing;
 mod incoming;

@@ -27,6 +27,8 @@ pub(super) enum Trouble {
     Full(String),
     /// Not now.
     Busy(String),
+    /// A part of it is done: it goes on when it comes again.
+    Unfinished,
 }
 
 impl Trouble {
@@ -43,6 +45,10 @@ impl Trouble {
                 after: FULL_PAUSE,
                 reason: "there is no room on the disk".to_owned(),
             }),
+            Self::Unfinished => {
+                let reason = "so much was asked for that the rest waits".to_owned();
+                Some(PutOff { code: Code::OVERLOADED, after: Duration::ZERO, reason })
+            }
             Self::Busy(reason) => Some(PutOff { code: Code::OVERLOADED, after: BUSY_PAUSE, reason: reason.clone() }),
         }
     }

@@ -99,8 +99,7 @@ impl Words {
         let mut refused = run.refused.iter().peekable();
         for (number, span) in (run.first..).zip(&run.spans) {
             if self.hashed >= MOST_AT_ONCE {
-                let reason = "so much was asked for that the rest waits".to_owned();
-                return Err(PutOff { code: Code::OVERLOADED, after: Duration::ZERO, reason });
+                return self.fail(Trouble::Unfinished, done);
             }
             if let Some((_, code, reason)) = refused.next_if(|(refused, ..)| *refused == number) {
                 self.write(run, done)?;
@@ -251,7 +250,7 @@ impl Words {
         let directory = self.shared.directory.enter_or_make(&parts, name, &mut self.made)?;
         // Another's is as it is.
         if self.made.has(&directory) || self.shared.config.overwrite == Overwrite::Replace {
-            super::incoming::keep_attributes(&directory, attributes, name);
+            super::attributes::keep_attributes(&directory, attributes, name);
         }
         Ok(())
     }
@@ -291,6 +290,8 @@ impl Words {
                 // Others behind it have their names: it cannot be put off any more. What has come of it stays.
                 Err(Trouble::Full(reason)) => refusal(Code::DISK_FULL, reason),
                 Err(Trouble::Busy(reason)) => refusal(Code::FAILED, reason),
+                // Nothing that is whole is done in steps.
+                Err(Trouble::Unfinished) => refusal(Code::FAILED, String::new()),
             };
         }
     }

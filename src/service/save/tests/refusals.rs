@@ -180,3 +180,25 @@ async fn a_directory_is_as_it_is_unless_it_was_made_here() {
     bench.say_anew(&[word("dir there mode=0077")]).await;
     assert_eq!(fs::metadata(bench.path("there")).expect("it is there").permissions().mode() & 0o7777, 0o2777);
 }
+
+#[tokio::test]
+async fn the_beginning_of_what_is_replaced_is_copied_in_steps() {
+    let bench = Bench::new(overwriting());
+    let size = LONGEST_STEP + 1;
+    fs::File::create(bench.path("a")).and_then(|file| file.set_len(size)).expect("a file");
+    let mut line = bench.open(SID).await;
+    // What is hashed takes its time, too.
+    let said = bench.say(&mut line, &[word(format!("put {size} a")), word(format!("hash {LONGEST_STEP}"))]).await;
+    let mut steps = 0;
+    while bench.say(&mut line, &[word(format!("from {LONGEST_STEP}"))]).await
+        == ["R 503 so much was asked for that the rest waits"]
+    {
+        steps += 1;
+    }
+    assert_eq!(steps, LONGEST_STEP / MOST_AT_ONCE - 1);
+    assert_eq!(fs::metadata(bench.path(".a.part")).expect("it is there").len(), LONGEST_STEP);
+    assert!(said[1].starts_with("hash "), "{said:?}");
+    let said = bench.say(&mut line, &[data(b"x"), end(b"")]).await;
+    assert!(said[0].starts_with("422 a: the digest "), "{said:?}");
+    assert_eq!(fs::metadata(bench.path("a")).expect("it is there").len(), size);
+}
