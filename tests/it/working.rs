@@ -329,8 +329,12 @@ fn what_is_done_is_done_though_its_output_cannot_be_shown() {
     let stage = Stage::new(&numbers(3));
     for _ in 0..4 {
         let line = "read n; echo $n >> runs; echo $n";
-        let arguments = ["-c", "exec \"$0\" work s.db --allow-root --sh --drain --run \"$1\" > /dev/full"];
-        let arguments = arguments.iter().chain(&[env!("CARGO_BIN_EXE_wilco"), line]);
+        let arguments = [
+            "-c",
+            "exec \"$0\" work s.db --allow-root --sh --drain --run \"$1\" > /dev/full",
+            env!("CARGO_BIN_EXE_wilco"),
+            line,
+        ];
         Launch::command("sh", arguments).directory(stage.path()).no_input().start().wait();
     }
     assert_eq!(stage.lines("runs"), ["1", "2", "3"]);

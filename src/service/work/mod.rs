@@ -4,9 +4,11 @@
 //! running when the process ended is run again, with the same id.
 
 mod keeper;
+mod lock;
 mod reader;
 mod schedule;
 mod state;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,7 +29,8 @@ use state::Change;
 
 pub use keeper::MAX_UNKEPT;
 pub use schedule::{MAX_PUT_OFF, MAX_TRIES, PAUSES};
-pub use state::{DeadLetter, State, StateError, Status};
+pub use state::{DeadLetter, State, Status};
+pub use trouble::StateError;
 
 /// What is done over a store, and how.
 #[derive(Debug)]
