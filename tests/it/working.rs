@@ -280,7 +280,9 @@ fn mistakes_are_told_before_anything_is_run() {
 #[test]
 fn a_store_that_was_set_back_is_not_taken_for_the_one_that_was_worked_over() {
     let mut stage = Stage::new(&numbers(3));
-    stage.restart(|path| drop(fs::copy(path.join("s.db"), path.join("copy.db")).expect("a copy")));
+    stage.restart(|path| {
+        fs::copy(path.join("s.db"), path.join("copy.db")).expect("a copy");
+    });
     stage.store("4\n5\n6\n");
     expect_success(&stage.drained("cat", &[]));
     stage.restart(|path| {

@@ -1,10 +1,34 @@
-//! `StateError`: why it cannot be kept how far some work is.
+//! `WorkError` and `StateError`: why work cannot go on, and why it cannot be kept how far it is.
 //!
-//! Apart from the state, as it says what may pass by itself.
+//! Apart from the work, as it says what may pass by itself.
 
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use crate::service::store::ArchiveError;
+
+/// Why work cannot go on.
+#[derive(Debug, Error)]
+pub enum WorkError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// It cannot be kept how far it is.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The store is not the one that was worked over, or was set back.
+    #[error("the work does not belong to the store {store}: {why}")]
+    SetBack {
+        /// The store.
+        store: String,
+        /// How that is seen.
+        why: String,
+    },
+    /// The standard output of commands cannot be shown, or there can be no more threads.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
 
 /// Why it cannot be kept how far some work is.
 #[derive(Debug, Error)]
