@@ -280,7 +280,9 @@ fn mistakes_are_told_before_anything_is_run() {
 #[test]
 fn a_store_that_was_set_back_is_not_taken_for_the_one_that_was_worked_over() {
     let mut stage = Stage::new(&numbers(3));
-    stage.restart(|path| drop(fs::copy(path.join("s.db"), path.join("copy.db")).expect("a copy")));
+    stage.restart(|path| {
+        fs::copy(path.join("s.db"), path.join("copy.db")).expect("a copy");
+    });
     stage.store("4\n5\n6\n");
     expect_success(&stage.drained("cat", &[]));
     stage.restart(|path| {
@@ -329,8 +331,12 @@ fn what_is_done_is_done_though_its_output_cannot_be_shown() {
     let stage = Stage::new(&numbers(3));
     for _ in 0..4 {
         let line = "read n; echo $n >> runs; echo $n";
-        let arguments = ["-c", "exec \"$0\" work s.db --allow-root --sh --drain --run \"$1\" > /dev/full"];
-        let arguments = arguments.iter().chain(&[env!("CARGO_BIN_EXE_wilco"), line]);
+        let arguments = [
+            "-c",
+            "exec \"$0\" work s.db --allow-root --sh --drain --run \"$1\" > /dev/full",
+            env!("CARGO_BIN_EXE_wilco"),
+            line,
+        ];
         Launch::command("sh", arguments).directory(stage.path()).no_input().start().wait();
     }
     assert_eq!(stage.lines("runs"), ["1", "2", "3"]);

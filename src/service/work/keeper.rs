@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::state::{Change, State, StateError};
+use super::state::{Change, State};
+use super::trouble::StateError;
 
 /// How many changes may not be durable: no message is begun beyond them. So many commands at most are run again after a loss of power.
 pub const MAX_UNKEPT: u64 = 64;

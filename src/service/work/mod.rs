@@ -4,21 +4,22 @@
 //! running when the process ended is run again, with the same id.
 
 mod keeper;
+mod lock;
 mod reader;
 mod schedule;
 mod state;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::handler::Program;
-use super::store::{Archive, ArchiveError, Selection, Stored};
+use super::store::{Archive, Selection, Stored};
 use super::{Command, DRAIN_TIMEOUT, Outcome, ProcessLimits, Screen, Stop};
 use keeper::Keeper;
 use reader::{Came, Reader};
@@ -27,7 +28,8 @@ use state::Change;
 
 pub use keeper::MAX_UNKEPT;
 pub use schedule::{MAX_PUT_OFF, MAX_TRIES, PAUSES};
-pub use state::{DeadLetter, State, StateError, Status};
+pub use state::{DeadLetter, State, Status};
+pub use trouble::{StateError, WorkError};
 
 /// What is done over a store, and how.
 #[derive(Debug)]
@@ -108,28 +110,6 @@ pub struct Worked {
     pub dead: u64,
     /// How many were deleted before.
     pub gone: u64,
-}
-
-/// Why work cannot go on.
-#[derive(Debug, Error)]
-pub enum WorkError {
-    /// The store cannot be read.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    /// It cannot be kept how far it is.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The store is not the one that was worked over, or was set back.
-    #[error("the work does not belong to the store {store}: {why}")]
-    SetBack {
-        /// The store.
-        store: String,
-        /// How that is seen.
-        why: String,
-    },
-    /// The standard output of commands cannot be shown, or there can be no more threads.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
 }
 
 impl Work {

@@ -3,19 +3,17 @@
 //! Apart from the store, which belongs to the server: several kinds of work go over one store, each at its pace. All up to a mark was begun; of what was begun there is a row as long
 //! as it is not done, and for good where it is a dead letter. So the file is as small as there is little wrong.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
-use thiserror::Error;
 
 use super::WorkError;
+use super::lock::{followed, lock, user};
+use super::trouble::{StateError, failed, failed_by};
 use crate::service::store::{Archive, Continuity, Selection};
 
 /// What the header of the file begins its identity with: `WILW` (`PRAGMA application_id`).
@@ -26,10 +24,6 @@ const VERSION: i32 = 1;
 
 /// How long somebody who reads the file is waited for.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often, and after how long, a lock is asked for again: who looks at the file has it for a moment.
-const LOOKS: u32 = 5;
-const LOOK: Duration = Duration::from_millis(20);
 
 const TABLES: &str = "
 CREATE TABLE work (                 -- one row
@@ -60,55 +54,6 @@ pub struct State {
     path: PathBuf,
     connection: Connection,
     _lock: Option<Flock<File>>,
-}
-
-/// Why it cannot be kept how far some work is.
-#[derive(Debug, Error)]
-pub enum StateError {
-    /// Somebody works with it.
-    #[error("{} is in use by {}", path.display(), pid.map_or("another process".to_owned(), |pid| format!("process {pid}")))]
-    InUse {
-        /// The file.
-        path: PathBuf,
-        /// The process, if it has said so.
-        pid: Option<u32>,
-    },
-    /// It is of other work: of what.
-    #[error("{} is of work over {what}", path.display())]
-    Other {
-        /// The file.
-        path: PathBuf,
-        /// Over what.
-        what: String,
-    },
-    /// There is no such work.
-    #[error("there is no {}", .0.display())]
-    Missing(PathBuf),
-    /// It is no file of this, or one of a later version.
-    #[error("{} is {what}", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        what: String,
-    },
-    /// It cannot be read or written.
-    #[error("keep in {}: {why}", path.display())]
-    Failed {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-        /// Whether that may pass: there is no room, or somebody has locked it.
-        is_passing: bool,
-    },
-}
-
-impl StateError {
-    /// Whether the same may be done later.
-    pub(super) fn is_passing(&self) -> bool {
-        matches!(self, Self::Failed { is_passing: true, .. })
-    }
 }
 
 /// What has become of a message.
@@ -425,64 +370,6 @@ fn connect(path: &Path) -> Result<Connection, StateError> {
         Ok(connection)
     });
     connection.map_err(|error| failed(path, &error))
-}
-
-fn failed(path: &Path, error: &dyn std::fmt::Display) -> StateError {
-    StateError::Failed { path: path.to_owned(), why: error.to_string(), is_passing: false }
-}
-
-fn failed_by(path: &Path, error: &rusqlite::Error) -> StateError {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
-    let is_passing = matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked | DiskFull));
-    StateError::Failed { path: path.to_owned(), why: error.to_string(), is_passing }
-}
-
-/// The file beside it that whoever works holds a lock on: on the file itself SQLite has its own.
-fn lock_path(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push("-lock");
-    name.into()
-}
-
-fn lock(path: &Path) -> Result<Flock<File>, StateError> {
-    let file = lock_path(path);
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file);
-    let mut opened = opened.map_err(|error: io::Error| failed(&file, &error))?;
-    for _ in 0..LOOKS {
-        match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
-            Ok(mut lock) => {
-                // It is for people.
-                let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-                return Ok(lock);
-            }
-            Err((file, _)) => opened = file,
-        }
-        // Somebody may only be looking.
-        thread::sleep(LOOK);
-    }
-    Err(StateError::InUse { path: path.to_owned(), pid: noted(&mut opened) })
-}
-
-fn noted(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
-    text.trim().parse().ok()
-}
-
-/// The file itself: through any link to it its lock is the same.
-fn followed(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The process that works with it, if one does.
-fn user(path: &Path) -> Option<u32> {
-    let mut file = File::open(lock_path(&followed(path))).ok()?;
-    let pid = noted(&mut file)?;
-    // Taken for this moment only; whoever begins just then says that it is in use.
-    match Flock::lock(file, FlockArg::LockSharedNonblock) {
-        Ok(_) => None,
-        Err(_) => Some(pid),
-    }
 }
 
 #[cfg(test)]

@@ -116,7 +116,9 @@ impl SqliteArchive {
 
 impl Archive for SqliteArchive {
     fn name(&self) -> String {
-        self.path.to_string_lossy().into_owned()
+        // Through any link it is the same.
+        let followed = self.path.is_symlink().then(|| fs::canonicalize(&self.path).ok()).flatten();
+        followed.as_ref().unwrap_or(&self.path).to_string_lossy().into_owned()
     }
 
     fn last(&self) -> Result<i64, ArchiveError> {
