@@ -15,8 +15,11 @@ fn objects(lines: &str) -> Vec<Value> {
     lines.lines().map(parsed).collect()
 }
 
-/// The fields of each event of a program, as the documentation has them: all that there may be, and those that must. An event may have several kinds.
-fn documented(program: &str) -> BTreeMap<String, Vec<(BTreeSet<String>, BTreeSet<String>)>> {
+/// The fields of an event: all that there may be, and those that must.
+type Fields = (BTreeSet<String>, BTreeSet<String>);
+
+/// The fields of each event of a program, as the documentation has them. An event may have several kinds.
+fn documented(program: &str) -> BTreeMap<String, Vec<Fields>> {
     let mut events = BTreeMap::<_, Vec<_>>::new();
     for row in include_str!("../../docs/json.md").lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
