@@ -9,10 +9,9 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::Flock;
-use nix::sys::stat::Mode;
 use sha2::{Digest as _, Sha256};
 
-use super::attributes::keep_attributes;
+use super::attributes::{keep_attributes, part};
 use super::copying::Copying;
 use super::directory::{Directory, Made};
 use super::hashing::{Hashing, Known, WORTH_A_THREAD, update, update_zeros};
@@ -31,9 +30,6 @@ const READ: usize = 256 * 1024;
 
 /// What a client is told that goes further.
 const TOO_FAR: &str = "a hole, and what is hashed at once, is 1073741824 bytes at the most";
-
-/// What a file is made with, of which the umask takes its part.
-const FILE_MODE: u32 = 0o666;
 
 /// A file that comes.
 #[derive(Debug)]
@@ -410,17 +406,6 @@ impl Incoming {
 /// Whether what is there is looked at before what has come of another.
 fn is_free(place: &Place, overwrite: Overwrite) -> bool {
     overwrite == Overwrite::Never || place.part_length().is_none_or(|length| length == 0)
-}
-
-/// The part of a file, which only its owner can read if it is to have permissions of its own in the end.
-fn part(place: &Place, attributes: Attributes) -> io::Result<Option<Flock<File>>> {
-    let private = Mode::S_IRUSR | Mode::S_IWUSR;
-    let part = place.open_part(attributes.mode.map_or(Mode::from_bits_truncate(FILE_MODE), |_| private))?;
-    if let (Some(part), Some(_)) = (&part, attributes.mode) {
-        // What was begun without permissions is gone on with here, too. Where the file system has none it is said at the end.
-        let _ = nix::sys::stat::fchmod(&**part, private);
-    }
-    Ok(part)
 }
 
 fn others(name: &FileName) -> Trouble {
