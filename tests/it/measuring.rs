@@ -271,12 +271,18 @@ fn measure(script: &str, options: &[&str], directory: &Path) -> (String, String)
     (std::fs::read_to_string(directory.join("benchmarks.md")).expect("the page"), said)
 }
 
+/// What a script has written into the page.
+fn tables<'a>(page: &'a str, script: &str) -> &'a str {
+    let (_, from) = page.split_once(&format!("written by benches/{script} -->")).expect("its tables");
+    from.split_once("<!-- end -->").expect("their end").0
+}
+
 #[test]
 fn the_comparison_of_stores_runs() {
     let directory = tempfile::tempdir().expect("make a temporary directory");
     let (page, said) = measure("durable", &["--duration", "50ms"], directory.path());
-    let rows: Vec<&str> =
-        page.lines().filter(|line| line.contains("store |") && line.matches("(").count() >= 1).collect();
+    let is_store = |line: &&str| line.contains("store |") && line.matches("(").count() >= 1;
+    let rows: Vec<&str> = tables(&page, "durable").lines().filter(is_store).collect();
     assert_eq!(rows.len(), 4, "{page}\n{said}");
     let (_, before) = page.split_once("written by benches/compare").expect("the other table");
     assert!(before.contains("| bare "), "{page}");
@@ -287,7 +293,7 @@ fn the_measuring_of_many_sessions_runs() {
     let directory = tempfile::tempdir().expect("make a temporary directory");
     let sender = Path::new(env!("CARGO_BIN_EXE_wilco")).with_file_name("examples").join("many_sessions");
     let (page, said) = measure("scale", &["--sender", sender.to_str().expect("a path")], directory.path());
-    let (_, page) = page.split_once("written by benches/scale").expect("its tables");
+    let page = tables(&page, "scale");
     assert_eq!(page.matches("| all of 100 |").count(), 1, "{page}\n{said}");
     assert_eq!(page.matches("| 1000 sessions known |").count(), 1, "{page}\n{said}");
     assert!(!page.contains("| - |"), "everything was measured: {page}\n{said}");
@@ -298,7 +304,7 @@ fn the_measuring_of_files_runs() {
     let directory = tempfile::tempdir().expect("make a temporary directory");
     let bare = Path::new(env!("CARGO_BIN_EXE_wilco")).with_file_name("examples").join("bare_files");
     let (page, said) = measure("files", &["--bare", bare.to_str().expect("a path")], directory.path());
-    let (_, page) = page.split_once("written by benches/files").expect("its table");
+    let page = tables(&page, "files");
     for row in ["| bare | ", "| client --file | "] {
         assert!(page.lines().any(|line| line.starts_with(row) && line.matches("MB/s").count() == 2), "{page}\n{said}");
     }
