@@ -30,6 +30,12 @@ pub use memory::{Kept, MemoryStore};
 pub use sqlite::{SqliteConfig, SqliteStore};
 pub use volatile::{MAX_ALL_REPLIES, MAX_REPLIES, MAX_SESSIONS, TRY_AGAIN_AFTER, Volatile};
 
+/// How long a client is asked to wait with what there was no room for.
+const FULL_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long a client is asked to wait with what could not be stored for another reason.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often the user is told at the most that there is no room on the disk.
 pub(super) const FULL: Duration = Duration::from_secs(10);
 

@@ -13,7 +13,8 @@ use super::draft::{Draft, HEADER_ROOM, Heading, refusal};
 use super::known::{Answer, Known, Pending, verdicts};
 use super::lane::Lane;
 use super::link::{Last, Link};
-use super::trouble::{BUSY_PAUSE, Trouble};
+use super::trouble::Trouble;
+use crate::service::store::BUSY_PAUSE;
 use crate::wire::assured::{Applied, Code, Progress, PutOff, Run, SessionId, checksum};
 
 /// How many bytes of a header are for what was refused and is not noted by the client. What is beyond waits until it is.

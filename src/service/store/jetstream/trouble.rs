@@ -2,16 +2,8 @@
 //!
 //! Apart, because everything hangs on it: what is not known to be stored must be looked up before anything else is said.
 
-use std::time::Duration;
-
-use super::super::StoreError;
+use super::super::{BUSY_PAUSE, FULL_PAUSE, StoreError};
 use crate::wire::assured::{Code, PutOff};
-
-/// How long a client is asked to wait with what there was no room for.
-pub(super) const FULL_PAUSE: Duration = Duration::from_secs(2);
-
-/// How long a client is asked to wait with what could not be stored for another reason.
-pub(super) const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why something was not stored, or is not known to be.
 #[derive(Clone, Debug, Eq, PartialEq)]

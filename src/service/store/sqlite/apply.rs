@@ -10,7 +10,7 @@ use super::super::{Append, Opened, Opening, Owner, Plain, StoreError};
 use super::SqliteConfig;
 use super::insert::Insert;
 use super::sources::Sources;
-use super::trouble::BUSY_PAUSE;
+use crate::service::store::BUSY_PAUSE;
 use crate::wire::assured::{Applied, Code, Progress, PutOff, Run, SessionId, Verdict, checksum};
 
 /// How many sessions are remembered whose rows were used last; those that are not are looked up again.

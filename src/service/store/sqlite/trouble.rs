@@ -2,19 +2,11 @@
 //!
 //! Apart, because everything hangs on it: after a full disk a store goes on, after a failed sync it must never acknowledge anything again.
 
-use std::time::Duration;
-
 use nix::errno::Errno;
 use rusqlite::ffi;
 
-use super::super::StoreError;
+use super::super::{BUSY_PAUSE, FULL_PAUSE, StoreError};
 use crate::wire::assured::{Code, PutOff};
-
-/// How long a client is asked to wait with what there was no room for.
-pub(super) const FULL_PAUSE: Duration = Duration::from_secs(2);
-
-/// How long a client is asked to wait with what could not be stored for another reason.
-pub(super) const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a transaction was not committed.
 #[derive(Clone, Debug, Eq, PartialEq)]
