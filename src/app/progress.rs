@@ -57,6 +57,18 @@ impl Progress {
         bar.set_message(text);
     }
 
+    /// Warns of what holds it up, once while the reason is the same as the last, and shows it.
+    pub(super) fn warn(&mut self, last: &mut String, reason: &str, text: String) {
+        if last == reason {
+            tracing::info!("{text}");
+        } else {
+            self.leave();
+            tracing::warn!("{text}");
+            *last = reason.to_owned();
+        }
+        self.show_now(text);
+    }
+
     /// Makes way for something that is written there.
     pub(super) fn leave(&mut self) {
         if let Some(bar) = self.bar.take() {

@@ -195,14 +195,7 @@ impl Shown {
     /// Warns of what holds it up, once while it is the same.
     fn warn(&mut self, reason: &str, after: Duration, doing: &str) {
         let text = format!("{doing} {}: {reason}", pause(after));
-        if self.trouble == reason {
-            tracing::info!("{text}");
-        } else {
-            self.progress.leave();
-            tracing::warn!("{text}");
-            self.trouble = reason.to_owned();
-        }
-        self.progress.show_now(text);
+        self.progress.warn(&mut self.trouble, reason, text);
     }
 
     fn events(&self, news: &News, out: &mut Vec<u8>) {

@@ -181,14 +181,7 @@ impl Shown {
     /// Warns of what holds it up, once while it is the same.
     fn warn(&mut self, doing: &str, after: Duration, reason: &str) {
         let text = format!("{doing} {}: {reason}", pause(after));
-        if self.trouble == reason {
-            tracing::info!("{text}");
-        } else {
-            self.progress.leave();
-            tracing::warn!("{text}");
-            self.trouble = reason.to_owned();
-        }
-        self.progress.show_now(text);
+        self.progress.warn(&mut self.trouble, reason, text);
     }
 
     fn event(&self, news: &FileNews, delivery: &FileDelivery) -> Option<Vec<u8>> {
