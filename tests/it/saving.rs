@@ -69,16 +69,7 @@ fn the_server_says_what_the_page_of_the_protocol_has_of_files() {
     let transcripts = transcripts::transcripts(include_str!("../../docs/protocol.md"), "```wilco-files");
     assert_eq!(transcripts.len(), 2, "the page has other sessions than it had");
     for transcript in transcripts {
-        let mut stream = connect(&saving.server.port());
-        for (said, heard) in transcript {
-            stream.write_all(said.as_bytes()).expect("say it");
-            let mut bytes = vec![0; heard.len()];
-            stream.read_exact(&mut bytes).unwrap_or_else(|error| panic!("to {said:?} not {heard:?}: {error}"));
-            assert_eq!(String::from_utf8_lossy(&bytes), heard, "to {said:?}");
-        }
-        let mut rest = String::new();
-        stream.read_to_string(&mut rest).expect("hear the end");
-        assert_eq!(rest, "", "there is more than on the page");
+        transcripts::expect(transcript, connect(&saving.server.port()));
     }
     assert_eq!(fs::read(saving.path("notes/first one")).expect("it is there"), b"hello there");
 }

@@ -30,22 +30,26 @@ pub(crate) fn transcripts(page: &str, fence: &str) -> Vec<Transcript> {
     transcripts
 }
 
+/// Says what the page has a client say, and hears what it has the server answer, and no more.
+pub(crate) fn expect(transcript: Transcript, mut stream: impl Read + Write) {
+    for (said, heard) in transcript {
+        stream.write_all(said.as_bytes()).expect("say it");
+        let mut bytes = vec![0; heard.len()];
+        stream.read_exact(&mut bytes).unwrap_or_else(|error| panic!("to {said:?} not {heard:?}: {error}"));
+        assert_eq!(String::from_utf8_lossy(&bytes), heard, "to {said:?}");
+    }
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).expect("hear the end");
+    assert_eq!(rest, "", "there is more than on the page");
+}
+
 #[test]
 fn the_server_says_what_the_page_of_the_protocol_has() {
     let transcripts = transcripts(include_str!("../../../docs/protocol.md"), "```wilco");
     assert!(transcripts.len() >= 2, "the page has fewer sessions than it had");
     let (_server, port, directory) = storing(&[]);
     for transcript in transcripts {
-        let mut stream = stream(&port);
-        for (said, heard) in transcript {
-            stream.write_all(said.as_bytes()).expect("say it");
-            let mut bytes = vec![0; heard.len()];
-            stream.read_exact(&mut bytes).unwrap_or_else(|error| panic!("to {said:?} not {heard:?}: {error}"));
-            assert_eq!(String::from_utf8_lossy(&bytes), heard, "to {said:?}");
-        }
-        let mut rest = String::new();
-        stream.read_to_string(&mut rest).expect("hear the end");
-        assert_eq!(rest, "", "there is more than on the page");
+        expect(transcript, stream(&port));
     }
     assert_eq!(bodies(&directory, "5fb0f4d2c9a84e0e9d3c61f2a7b8e915"), ["hello", "two\nlines", "the last"]);
 }

@@ -165,7 +165,7 @@ fn a_disk_that_was_full_for_some_calls_loses_nothing() {
 }
 
 /// Starts a program with a file system of 6 MiB of its own in this directory, of which all but `room` is taken.
-fn on_a_full_disk(launch: Launch, directory: &Path, room: u32) -> Launch {
+pub(crate) fn on_a_full_disk(launch: Launch, directory: &Path, room: u32) -> Launch {
     let script = format!(
         "mount -t tmpfs -o size=6m none {0} && head -c {1} /dev/zero >{0}/filler && exec \"$@\"",
         directory.display(),

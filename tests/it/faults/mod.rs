@@ -7,7 +7,7 @@
 //! `WILCO_FAULTS_SEED=n` the part that another run has done.
 
 mod clocks;
-mod disks;
+pub(crate) mod disks;
 mod forks;
 mod handlers;
 mod jetstream;

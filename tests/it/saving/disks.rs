@@ -6,20 +6,11 @@ use std::fs;
 use std::path::Path;
 
 use super::talk::{open, sha256};
+use crate::faults::disks::on_a_full_disk;
 use crate::harness::{Launch, Program, is_root, skip};
 
 fn saving(directory: &Path) -> Launch {
     Launch::server(["127.0.0.1:0", "-v", "--save", directory.to_str().expect("a path")])
-}
-
-/// A file system of 6 MiB of its own, of which all but so much is taken.
-fn on_a_full_disk(launch: Launch, directory: &Path, room: u32) -> Launch {
-    let script = format!(
-        "mount -t tmpfs -o size=6m none {0} && head -c {1} /dev/zero >{0}/filler && exec \"$@\"",
-        directory.display(),
-        (6 << 20) - room
-    );
-    launch.through(["unshare", "-m", "sh", "-c", &script, "sh"])
 }
 
 /// The directory as the program has it.
